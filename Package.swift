@@ -1,0 +1,74 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+let package = Package(
+    name: "caldera",
+    products: [
+        .library(name: "Caldera", targets: ["Caldera"]),
+        .executable(name: "caldera", targets: ["CalderaCLI"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+    ],
+    targets: [
+        // C libraries.
+        .target(name: "CVulkan", linkerSettings: [.linkedLibrary("dl")]),
+        .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
+        .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+
+        // The engine, from the inside out.
+        .target(name: "CalderaGraph"),
+        .target(name: "CalderaVulkan", dependencies: ["CVulkan", "CalderaGraph"]),
+        .target(
+            name: "CalderaGPU", dependencies: ["CalderaGraph", "CalderaVulkan"], plugins: ["CompileShaders"]),
+        .target(name: "CalderaCPU", dependencies: ["CalderaGraph", "COneDNN"]),
+        .target(name: "CalderaFormats", dependencies: ["CalderaGraph", "CPNG"]),
+        .target(name: "CalderaText", dependencies: ["CalderaGraph"]),
+        .target(name: "CalderaModels", dependencies: ["CalderaGraph"]),
+        .target(
+            name: "CalderaDiffusion", dependencies: ["CalderaGraph", "CalderaModels", "CalderaText"]),
+        .target(
+            name: "Caldera",
+            dependencies: [
+                "CalderaGraph", "CalderaGPU", "CalderaCPU", "CalderaFormats", "CalderaText", "CalderaModels",
+                "CalderaDiffusion", .product(name: "Logging", package: "swift-log"),
+            ],
+            resources: [.copy("Resources/EmbeddedModel")]),
+        .executableTarget(
+            name: "CalderaCLI",
+            dependencies: [
+                "Caldera", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+
+        // Build tools.
+        .executableTarget(name: "ShaderCompiler"),
+        .plugin(name: "CompileShaders", capability: .buildTool(), dependencies: ["ShaderCompiler"]),
+
+        // Tests.
+        .target(
+            name: "CalderaTestSupport",
+            dependencies: ["CalderaGraph", "CalderaFormats"], path: "Tests/CalderaTestSupport"),
+        .testTarget(name: "CalderaGraphTests", dependencies: ["CalderaGraph"]),
+        .testTarget(name: "CalderaVulkanTests", dependencies: ["CalderaVulkan"]),
+        .testTarget(
+            name: "OperatorTests", dependencies: ["CalderaGraph", "CalderaCPU", "CalderaGPU", "CalderaTestSupport"]),
+        .testTarget(
+            name: "CalderaFormatsTests", dependencies: ["CalderaFormats", "CalderaTestSupport"],
+            resources: [.copy("Fixtures")]),
+        .testTarget(
+            name: "CalderaTextTests", dependencies: ["CalderaText", "CalderaTestSupport"],
+            resources: [.copy("Fixtures")]),
+        .testTarget(
+            name: "CalderaDiffusionTests", dependencies: ["CalderaDiffusion", "CalderaTestSupport"],
+            resources: [.copy("Fixtures")]),
+        .testTarget(
+            name: "CalderaModelsTests",
+            dependencies: [
+                "CalderaModels", "CalderaFormats", "CalderaCPU", "CalderaGPU", "Caldera", "CalderaTestSupport",
+            ],
+            resources: [.copy("Fixtures")]),
+        .testTarget(name: "CalderaCLITests", dependencies: ["CalderaFormats", "CalderaTestSupport"]),
+    ]
+)

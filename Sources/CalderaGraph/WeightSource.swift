@@ -1,0 +1,22 @@
+/// What a weight is called in the file, how it is stored there, and where its bytes are.
+public struct WeightInfo: Sendable, Hashable {
+    public let dtype: DType
+    /// The shape as PyTorch stores it: linear [out, in], convolution [out, in, height, width], norms and biases [channels].
+    public let shape: Shape
+
+    public init(dtype: DType, shape: Shape) {
+        self.dtype = dtype
+        self.shape = shape
+    }
+}
+
+/// Where a model's weights come from: a mapped file, several shards of one, or values made up for a test.
+public protocol WeightSource: AnyObject, Sendable {
+    /// Every tensor name that the source holds.
+    var names: [String] { get }
+    /// The stored type and shape of a tensor, or nil when the source has none of that name.
+    func info(_ name: String) -> WeightInfo?
+    /// Lends the bytes of a tensor (row-major, contiguous, little-endian) for the time of the call.
+    /// Throws `CalderaError` when there is no such tensor or it cannot be read.
+    func withBytes<Result>(_ name: String, _ body: (UnsafeRawBufferPointer) throws -> Result) throws -> Result
+}
