@@ -1,0 +1,133 @@
+/// Rewrites the node list so that what can ride along with a matrix product, a convolution or a norm is not a pass of
+/// its own: bias rows, activations and residuals become epilogues, nearest-neighbour enlargements become addressing,
+/// SiLU joins its group norm. Nodes that no output or state needs are dropped.
+struct Fusion {
+    private var nodes: [Node?]
+    /// How many nodes, views and outputs read each value.
+    private var uses: [Int: Int] = [:]
+    private var producers: [Int: Int] = [:]
+
+    static func run(_ graph: Graph) -> [Node] {
+        var fusion = Fusion(graph)
+        for index in fusion.nodes.indices { fusion.absorb(at: index) }
+        return fusion.nodes.compactMap { $0 }
+    }
+
+    private init(_ graph: Graph) {
+        let needed = Fusion.needed(graph)
+        nodes = graph.nodes.enumerated().map { needed.contains($0.offset) ? $0.element : nil }
+        for case (let index, let node?) in nodes.enumerated() {
+            producers[node.output.id] = index
+            for input in node.inputs { count(input, graph) }
+        }
+        for output in graph.outputs { count(output.tensor, graph) }
+    }
+
+    /// Counts a use of a value; a use of a view also pins the value that it looks at.
+    private mutating func count(_ tensor: Tensor, _ graph: Graph) {
+        uses[tensor.id, default: 0] += 1
+        let storage = graph.storage(of: tensor.id).id
+        if storage != tensor.id { uses[storage, default: 0] += 2 }
+    }
+
+    /// The nodes from which an output or an assignment can be reached.
+    private static func needed(_ graph: Graph) -> Set<Int> {
+        var needed: Set<Int> = []
+        var pending = graph.outputs.map { graph.storage(of: $0.tensor.id).id }
+        for (index, node) in graph.nodes.enumerated() where node.target != nil {
+            needed.insert(index)
+            pending += node.inputs.map { graph.storage(of: $0.id).id }
+        }
+        while let id = pending.popLast() {
+            guard case .node(let index) = graph.values[id].origin, needed.insert(index).inserted else { continue }
+            pending += graph.nodes[index].inputs.map { graph.storage(of: $0.id).id }
+        }
+        return needed
+    }
+
+    private mutating func absorb(at index: Int) {
+        guard let node = nodes[index] else { return }
+        switch node.op {
+        case .add: absorbSum(node, at: index)
+        case .activation(let function): absorbActivation(function, node, at: index)
+        case .convolution(let convolution, let epilogue): absorbEnlargement(convolution, epilogue, node, at: index)
+        default: break
+        }
+    }
+
+    /// The index of the node that makes `tensor`, where nothing else reads it.
+    private func soleProducer(of tensor: Tensor) -> Int? {
+        guard uses[tensor.id] == 1, let index = producers[tensor.id], nodes[index] != nil else { return nil }
+        return index
+    }
+
+    private mutating func absorbSum(_ node: Node, at index: Int) {
+        let pair = [(node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])]
+        for (main, other) in pair {
+            guard let source = soleProducer(of: main), let producer = nodes[source], var epilogue = producer.op.epilogue
+            else { continue }
+            if main.shape == node.output.shape, other.shape == node.output.shape, !epilogue.residual {
+                epilogue.residual = true
+            } else if other.shape != node.output.shape, main.shape == node.output.shape, !epilogue.rowBias,
+                epilogue.activation == nil, !epilogue.residual
+            {
+                epilogue.rowBias = true
+            } else {
+                continue
+            }
+            let op = producer.op.with(epilogue: epilogue)
+            merge(source, into: index, op: op, inputs: producer.inputs + [other], label: producer.label)
+            return
+        }
+    }
+
+    private mutating func absorbActivation(_ function: Activation, _ node: Node, at index: Int) {
+        guard let source = soleProducer(of: node.inputs[0]), let producer = nodes[source] else { return }
+        if case .groupNorm(let groups, let epsilon, nil) = producer.op, function == .silu {
+            let op = Op.groupNorm(groups: groups, epsilon: epsilon, activation: function)
+            merge(source, into: index, op: op, inputs: producer.inputs, label: producer.label)
+        } else if var epilogue = producer.op.epilogue, epilogue.activation == nil, !epilogue.residual {
+            epilogue.activation = function
+            let op = producer.op.with(epilogue: epilogue)
+            merge(source, into: index, op: op, inputs: producer.inputs, label: producer.label)
+        }
+    }
+
+    private mutating func absorbEnlargement(
+        _ convolution: Convolution, _ epilogue: Epilogue, _ node: Node, at index: Int
+    ) {
+        guard convolution.enlarged == nil, let source = soleProducer(of: node.inputs[0]), let producer = nodes[source],
+            case .upsampleNearest(let height, let width) = producer.op
+        else { return }
+        var enlarged = convolution
+        enlarged.enlarged = Convolution.Size(height: height, width: width)
+        let inputs = [producer.inputs[0]] + node.inputs.dropFirst()
+        merge(source, into: index, op: .convolution(enlarged, epilogue), inputs: inputs, label: node.label)
+    }
+
+    /// Puts one node in the place of the later of two; the earlier goes.
+    private mutating func merge(_ source: Int, into index: Int, op: Op, inputs: [Tensor], label: String) {
+        guard let node = nodes[index] else { return }
+        let stage = node.stage
+        nodes[source] = nil
+        nodes[index] = Node(op: op, inputs: inputs, output: node.output, label: label, stage: stage)
+    }
+}
+
+extension Op {
+    /// The epilogue of a matrix product or a convolution; nil for other operations.
+    public var epilogue: Epilogue? {
+        switch self {
+        case .matmul(let epilogue), .convolution(_, let epilogue): epilogue
+        default: nil
+        }
+    }
+
+    func with(epilogue: Epilogue) -> Op {
+        switch self {
+        case .matmul: .matmul(epilogue)
+        case .convolution(let convolution, _): .convolution(convolution, epilogue)
+        default: self
+        }
+    }
+}

@@ -1,0 +1,211 @@
+/// The operators, each with its shape rule. `label` is the layer's name in the model's files; it stands in every error.
+extension Graph {
+    /// source [..., K] times weight [N, K]ᵀ plus bias [N].
+    public func linear(_ source: Tensor, weight: Tensor, bias: Tensor?, label: String) throws -> Tensor {
+        let features = weight.shape[0]
+        try check(
+            weight.shape.count == features * source.shape.channels && source.dtype == dtype, label,
+            "a product of \(source.dtype) \(source.shape) with \(weight.shape)")
+        try checkVector(bias, features, label)
+        let shape = Shape(source.shape.extents.dropLast() + [features])
+        return addNode(.matmul(Epilogue(bias: bias != nil)), operands(source, weight, bias), shape, dtype, label: label)
+    }
+
+    /// source [B, H, W, C] with weight [N, C, kh, kw] and bias [N].
+    public func convolution(
+        _ source: Tensor, weight: Tensor, bias: Tensor?, stride: Int = 1, padding: Padding, label: String
+    ) throws -> Tensor {
+        let kernel = weight.shape
+        try check(
+            source.shape.rank == 4 && kernel.rank == 4 && kernel[1] == source.shape.channels && source.dtype == dtype,
+            label, "a convolution of \(source.dtype) \(source.shape) with \(kernel)")
+        try checkVector(bias, kernel[0], label)
+        let convolution = Convolution(
+            kernelHeight: kernel[2], kernelWidth: kernel[3], stride: stride, padding: padding, enlarged: nil)
+        let shape = Graph.convolved(source.shape, convolution, channels: kernel[0])
+        try check(shape[1] > 0 && shape[2] > 0, label, "a convolution of \(source.shape), smaller than its kernel")
+        return addNode(
+            .convolution(convolution, Epilogue(bias: bias != nil)), operands(source, weight, bias), shape, dtype,
+            label: label)
+    }
+
+    /// Group norm over [B, ..., C]; Wu and He, "Group Normalization" (2018), equation 1, biased variance.
+    public func groupNorm(
+        _ source: Tensor, weight: Tensor, bias: Tensor, groups: Int, epsilon: Float, label: String
+    ) throws -> Tensor {
+        let channels = source.shape.channels
+        try check(
+            groups > 0 && channels % groups == 0, label, "a group norm of \(channels) channels in \(groups) groups")
+        try checkVector(weight, channels, label)
+        try checkVector(bias, channels, label)
+        let op = Op.groupNorm(groups: groups, epsilon: epsilon, activation: nil)
+        return addNode(op, [source, weight, bias], source.shape, source.dtype, label: label)
+    }
+
+    /// Layer norm over the channels of [..., C]; Ba, Kiros and Hinton, "Layer Normalization" (2016).
+    public func layerNorm(_ source: Tensor, weight: Tensor, bias: Tensor, epsilon: Float, label: String) throws
+        -> Tensor
+    {
+        try checkVector(weight, source.shape.channels, label)
+        try checkVector(bias, source.shape.channels, label)
+        return addNode(.layerNorm(epsilon: epsilon), [source, weight, bias], source.shape, source.dtype, label: label)
+    }
+
+    /// softmax(q·kᵀ/√d)·v for each head; Vaswani et al., "Attention Is All You Need" (2017), equation 1.
+    public func attention(
+        query: Tensor, key: Tensor, value: Tensor, heads: Int, causal: Bool = false, label: String
+    ) throws -> Tensor {
+        let channels = query.shape.channels
+        try check(
+            query.shape.rank == 3 && key.shape == value.shape && key.shape.rank == 3 && key.shape[0] == query.shape[0]
+                && key.shape.channels == channels && heads > 0 && channels % heads == 0,
+            label, "an attention of \(heads) heads over \(query.shape), \(key.shape) and \(value.shape)")
+        let headSize = channels / heads
+        let op = Attention(
+            heads: heads, headSize: headSize, causal: causal, scale: 1 / Float(headSize).squareRoot())
+        return addNode(.attention(op), [query, key, value], query.shape, query.dtype, label: label)
+    }
+
+    /// Token plus position embedding: ids int32 [B, T] -> [B, T, C].
+    public func embedding(ids: Tensor, tokens: Tensor, positions: Tensor, label: String) throws -> Tensor {
+        try check(
+            ids.dtype == .int32 && ids.shape.rank == 2 && tokens.shape.channels == positions.shape.channels
+                && ids.shape[1] <= positions.shape[0],
+            label, "an embedding of ids \(ids.shape) with tables \(tokens.shape) and \(positions.shape)")
+        let shape = Shape([ids.shape[0], ids.shape[1], tokens.shape.channels])
+        return addNode(.embedding, [ids, tokens, positions], shape, dtype, label: label)
+    }
+
+    /// Sinusoidal features of fp32 numbers [rows] -> [rows, channels].
+    public func sinusoid(
+        _ numbers: Tensor, channels: Int, flipSinToCos: Bool, shift: Float, label: String
+    ) throws -> Tensor {
+        try check(
+            numbers.dtype == .float32 && numbers.shape.rank == 1 && channels % 2 == 0, label,
+            "\(channels) sinusoidal features of \(numbers.dtype) \(numbers.shape)")
+        let op = Op.sinusoid(channels: channels, flipSinToCos: flipSinToCos, shift: shift)
+        return addNode(op, [numbers], Shape([numbers.shape[0], channels]), dtype, label: label)
+    }
+
+    public func activation(_ source: Tensor, _ function: Activation, label: String) -> Tensor {
+        addNode(.activation(function), [source], source.shape, source.dtype, label: label)
+    }
+
+    /// The sum of two tensors of one shape, or of [B, ..., C] and a row for each entry of the batch, [B or 1, C].
+    public func add(_ left: Tensor, _ right: Tensor, label: String) throws -> Tensor {
+        let rowwise =
+            right.shape.rank == 2 && left.shape.rank > 2 && right.shape.channels == left.shape.channels
+            && (right.shape[0] == left.shape[0] || right.shape[0] == 1)
+        try check(
+            (left.shape == right.shape || rowwise) && left.dtype == right.dtype, label,
+            "a sum of \(left.dtype) \(left.shape) and \(right.dtype) \(right.shape)")
+        return addNode(.add, [left, right], left.shape, left.dtype, label: label)
+    }
+
+    /// Every row of [S, C] plus every row of [B, C] -> [S, B, C].
+    public func outerSum(_ left: Tensor, _ right: Tensor, label: String) throws -> Tensor {
+        try check(
+            left.shape.rank == 2 && right.shape.rank == 2 && left.shape.channels == right.shape.channels
+                && left.dtype == right.dtype,
+            label, "an outer sum of \(left.shape) and \(right.shape)")
+        let shape = Shape([left.shape[0], right.shape[0], left.shape.channels])
+        return addNode(.outerSum, [left, right], shape, left.dtype, label: label)
+    }
+
+    /// Shazeer, "GLU Variants Improve Transformer" (2020), GEGLU, value half first as diffusers stores it.
+    public func geglu(_ source: Tensor, label: String) throws -> Tensor {
+        try check(source.shape.channels % 2 == 0, label, "a GEGLU of \(source.shape), an odd number of channels")
+        let shape = Shape(source.shape.extents.dropLast() + [source.shape.channels / 2])
+        return addNode(.geglu, [source], shape, source.dtype, label: label)
+    }
+
+    public func concat(_ left: Tensor, _ right: Tensor, axis: Int, label: String) throws -> Tensor {
+        let axis = axis < 0 ? left.shape.rank + axis : axis
+        let agree =
+            left.shape.rank == right.shape.rank && left.dtype == right.dtype
+            && left.shape.extents.indices.allSatisfy { $0 == axis || left.shape[$0] == right.shape[$0] }
+        try check(agree, label, "a concatenation of \(left.shape) and \(right.shape) on axis \(axis)")
+        var extents = left.shape.extents
+        extents[axis] += right.shape[axis]
+        return addNode(.concat(axis: axis), [left, right], Shape(extents), left.dtype, label: label)
+    }
+
+    public func upsampleNearest(_ source: Tensor, height: Int, width: Int, label: String) throws -> Tensor {
+        try check(source.shape.rank == 4 && height > 0 && width > 0, label, "an enlargement of \(source.shape)")
+        let shape = Shape([source.shape[0], height, width, source.shape.channels])
+        return addNode(.upsampleNearest(height: height, width: width), [source], shape, source.dtype, label: label)
+    }
+
+    /// Row `index` of a table [S, ...].
+    public func select(_ table: Tensor, _ index: Tensor, label: String) throws -> Tensor {
+        try check(
+            table.shape.rank >= 2 && index.dtype == .int32 && index.shape.count == 1, label,
+            "a selection from \(table.shape) by \(index.dtype) \(index.shape)")
+        return addNode(
+            .select, [table, index], Shape(Array(table.shape.extents.dropFirst())), table.dtype, label: label)
+    }
+
+    /// Token `index[b]` of each sequence of [B, T, C].
+    public func gatherToken(_ source: Tensor, _ index: Tensor, label: String) throws -> Tensor {
+        try check(
+            source.shape.rank == 3 && index.dtype == .int32 && index.shape == Shape([source.shape[0]]), label,
+            "a token of \(source.shape) by \(index.dtype) \(index.shape)")
+        return addNode(
+            .gatherToken, [source, index], Shape([source.shape[0], source.shape.channels]), source.dtype, label: label)
+    }
+
+    /// Σ coefficients[step, column] · source; `dtype` is that of the result.
+    public func weightedSum(
+        _ terms: [(column: Int, source: Tensor)], coefficients: Tensor, step: Tensor, dtype: DType, label: String
+    ) throws -> Tensor {
+        guard let first = terms.first?.source else { throw CalderaError("\(label): a weighted sum of nothing.") }
+        try check(
+            coefficients.shape.rank == 2 && coefficients.dtype == .float32 && step.dtype == .int32
+                && terms.allSatisfy {
+                    $0.source.shape == first.shape && (0..<coefficients.shape[1]).contains($0.column)
+                },
+            label, "a weighted sum of \(terms.map(\.source.shape)) with coefficients \(coefficients.shape)")
+        let op = Op.weightedSum(columns: terms.map(\.column))
+        return addNode(op, [coefficients, step] + terms.map(\.source), first.shape, dtype, label: label)
+    }
+
+    /// The same values as `dtype`; the tensor itself when it already is.
+    public func cast(_ source: Tensor, to dtype: DType, label: String) -> Tensor {
+        source.dtype == dtype ? source : addNode(.cast, [source], source.shape, dtype, label: label)
+    }
+
+    /// An int32 counter plus one.
+    public func increment(_ counter: Tensor, label: String) -> Tensor {
+        addNode(.increment, [counter], counter.shape, counter.dtype, label: label)
+    }
+
+    // MARK: Shape rules
+
+    /// The shape that a convolution makes of `source`.
+    public static func convolved(_ source: Shape, _ convolution: Convolution, channels: Int) -> Shape {
+        let height = (convolution.enlarged?.height ?? source[1]) + convolution.padding.top + convolution.padding.bottom
+        let width = (convolution.enlarged?.width ?? source[2]) + convolution.padding.left + convolution.padding.right
+        guard height >= convolution.kernelHeight, width >= convolution.kernelWidth else {
+            return Shape([source[0], 0, 0, channels])
+        }
+        return Shape([
+            source[0], (height - convolution.kernelHeight) / convolution.stride + 1,
+            (width - convolution.kernelWidth) / convolution.stride + 1, channels,
+        ])
+    }
+
+    private func operands(_ source: Tensor, _ weight: Tensor, _ bias: Tensor?) -> [Tensor] {
+        [source, weight] + (bias.map { [$0] } ?? [])
+    }
+
+    private func check(_ holds: Bool, _ label: String, _ what: @autoclosure () -> String) throws {
+        if !holds {
+            throw CalderaError("\(label): the model's config asks for \(what()), which does not fit together.")
+        }
+    }
+
+    private func checkVector(_ vector: Tensor?, _ count: Int, _ label: String) throws {
+        guard let vector else { return }
+        try check(vector.shape == Shape([count]), label, "a vector \(vector.shape) for \(count) channels")
+    }
+}
