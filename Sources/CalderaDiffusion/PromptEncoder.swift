@@ -12,9 +12,14 @@ package struct PromptEmbedding: Sendable {
 /// Encodes prompts as diffusers' pipelines do (`encode_prompt` of StableDiffusionPipeline and
 /// StableDiffusionXLPipeline). Weights are loaded for the call and released behind it.
 struct PromptEncoder {
-    let parts: PipelineParts
+    let plans: PipelinePlans
     let backend: any Backend
-    let dtype: DType
+    private var parts: PipelineParts { plans.parts }
+
+    init(plans: PipelinePlans, backend: any Backend) {
+        self.plans = plans
+        self.backend = backend
+    }
 
     /// One embedding for each prompt, in order.
     func encode(_ prompts: [String]) throws -> [PromptEmbedding] {
@@ -49,8 +54,7 @@ struct PromptEncoder {
                 "The tokenizer of \(part.name) gives ids beyond its encoder's \(config.vocabularySize) tokens: "
                     + "the two belong to different models.")
         }
-        let plan = try Planner.plan(graph(part, batch: prompts.count, tokens: tokens), limits: backend.limits)
-        try plan.check(part.weights, part: part.name)
+        let plan = try plans.encoder(part, batch: prompts.count)
         let executable = try backend.compile(plan, weights: part.weights)
         try executable.write("ids", HostTensor([prompts.count, tokens], Array(rows.joined())))
         if parts.family == .stableDiffusionXL, config.projection != nil {
@@ -61,21 +65,6 @@ struct PromptEncoder {
         let pooled = plan.outputs.contains { $0.name == "pooled" } ? try executable.read("pooled").floats : nil
         return Output(
             states: try executable.read("states").floats, pooled: pooled, tokens: tokens, width: config.hiddenSize)
-    }
-
-    func graph(_ part: TextEncoderPart, batch: Int, tokens: Int) throws -> Graph {
-        let graph = Graph(dtype: dtype)
-        let ids = graph.input("ids", [batch, tokens], .int32)
-        let endOfText = graph.input("end_of_text", [batch], .int32)
-        let output = try part.model(graph, ids: ids, endOfText: endOfText)
-        switch parts.family {
-        case .stableDiffusion:
-            graph.output("states", output.lastHiddenState)
-        case .stableDiffusionXL:
-            graph.output("states", output.penultimate)
-            if let embeds = output.textEmbeds { graph.output("pooled", embeds) }
-        }
-        return graph
     }
 
     private func entry(_ values: [Float], _ index: Int, of count: Int) -> [Float] {

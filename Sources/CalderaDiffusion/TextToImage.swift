@@ -32,6 +32,9 @@ package struct TextToImageRequest: Sendable {
         self.scheduler = scheduler
     }
 
+    /// SDXL's time ids: original size, crop, target size, each height first (diffusers `_get_add_time_ids`).
+    package var timeIDs: [Float] { [height, width, 0, 0, height, width].map(Float.init) }
+
     /// Guidance costs a second evaluation, and at a scale of 1 or below diffusers leaves it out.
     package var guided: Bool { guidanceScale > 1 }
 }
@@ -66,7 +69,8 @@ package struct PipelineResult: Sendable {
 package final class TextToImage {
     package let parts: PipelineParts
     package let backend: any Backend
-    package let precision: Precision
+    package var precision: Precision { plans.precision }
+    private let plans: PipelinePlans
     /// The recorded UNet of the last shape; another picture of the same shape replays it.
     private var denoiser: (key: DenoisingGraph, executable: any Executable)?
 
@@ -74,7 +78,7 @@ package final class TextToImage {
         try parts.checkFit()
         self.parts = parts
         self.backend = backend
-        self.precision = precision
+        plans = PipelinePlans(parts: parts, precision: precision, limits: backend.limits)
     }
 
     /// Runs the request; `progress` is called from the same thread between the parts of the work and after each step,
@@ -83,11 +87,11 @@ package final class TextToImage {
         _ request: TextToImageRequest, progress: (PipelineEvent) throws -> Void
     ) throws -> PipelineResult {
         var timings = PipelineTimings()
-        let schedule = try parts.scheduler.scheduler(named: request.scheduler).schedule(steps: request.steps)
+        let schedule = try schedule(request)
         try progress(.encoding)
         let (positive, negative) = try timed(&timings.encode) { try embeddings(request) }
         try progress(.compiling)
-        let graph = denoisingGraph(request, positive, schedule)
+        let graph = plans.denoising(request, schedule: schedule, pictures: request.seeds.count)
         let executable = try timed(&timings.compile) { try compiledDenoiser(graph) }
         let latents = try denoise(
             executable, graph, request, schedule, [negative, positive].compactMap { $0 }, &timings, progress)
@@ -100,7 +104,7 @@ package final class TextToImage {
 
     /// The prompt's embedding, and the negative prompt's where guidance needs one.
     private func embeddings(_ request: TextToImageRequest) throws -> (PromptEmbedding, PromptEmbedding?) {
-        let encoder = PromptEncoder(parts: parts, backend: backend, dtype: precision.dtype)
+        let encoder = PromptEncoder(plans: plans, backend: backend)
         guard request.guided else { return (try encoder.encode([request.prompt])[0], nil) }
         if request.negativePrompt == nil, parts.family == .stableDiffusionXL, parts.forceZerosForEmptyPrompt {
             let positive = try encoder.encode([request.prompt])[0]
@@ -110,20 +114,14 @@ package final class TextToImage {
         return (both[0], both[1])
     }
 
-    /// SDXL's time ids: original size, crop, target size, each height first (diffusers `_get_add_time_ids`).
-    private func timeIDs(_ request: TextToImageRequest) -> [Float] {
-        [request.height, request.width, 0, 0, request.height, request.width].map(Float.init)
+    /// Device bytes that a batch of `pictures` would need while it denoises.
+    package func memoryNeeded(_ request: TextToImageRequest, pictures: Int) throws -> Int {
+        let schedule = try schedule(request)
+        return try plans.denoiser(plans.denoising(request, schedule: schedule, pictures: pictures)).totalSize
     }
 
-    private func denoisingGraph(
-        _ request: TextToImageRequest, _ prompt: PromptEmbedding, _ schedule: Schedule
-    ) -> DenoisingGraph {
-        let scale = parts.autoencoder.config.downscale
-        let added = DenoisingGraph.Added(textChannels: prompt.pooled.count, timeIDs: timeIDs(request).count)
-        return DenoisingGraph(
-            pictures: request.seeds.count, height: request.height / scale, width: request.width / scale,
-            steps: schedule.steps.count, tokens: prompt.context.count / parts.unet.config.crossAttentionChannels,
-            added: parts.unet.config.addsTextTime ? added : nil, guided: request.guided, noisy: schedule.usesNoise)
+    private func schedule(_ request: TextToImageRequest) throws -> Schedule {
+        try SchedulerRegistry.make(name: request.scheduler, config: parts.scheduler).schedule(steps: request.steps)
     }
 
     // MARK: Denoising
@@ -131,9 +129,7 @@ package final class TextToImage {
     private func compiledDenoiser(_ key: DenoisingGraph) throws -> any Executable {
         if let denoiser, denoiser.key == key { return denoiser.executable }
         denoiser = nil
-        let plan = try Planner.plan(key.build(parts.unet, dtype: precision.dtype), limits: backend.limits)
-        try plan.check(parts.unetWeights, part: "unet")
-        let executable = try backend.compile(plan, weights: parts.unetWeights)
+        let executable = try backend.compile(plans.denoiser(key), weights: parts.unetWeights)
         denoiser = (key, executable)
         return executable
     }
@@ -172,8 +168,8 @@ package final class TextToImage {
             "context", HostTensor([graph.batch, graph.tokens, channels], rows.flatMap(\.context)))
         guard let added = graph.added else { return }
         try executable.write("text_embeds", HostTensor([graph.batch, added.textChannels], rows.flatMap(\.pooled)))
-        let ids = timeIDs(request)
-        try executable.write("time_ids", HostTensor([graph.batch * added.timeIDs], rows.flatMap { _ in ids }))
+        try executable.write(
+            "time_ids", HostTensor([graph.batch * added.timeIDs], rows.flatMap { _ in request.timeIDs }))
     }
 
     // MARK: Decoding
@@ -183,9 +179,7 @@ package final class TextToImage {
     package func decode(_ latents: HostTensor) throws -> HostTensor {
         let config = parts.autoencoder.config
         let single: Shape = [1, latents.shape[1], latents.shape[2], latents.shape[3]]
-        let dtype: DType = config.forceUpcast && precision == .fp16 ? .float32 : precision.dtype
-        let plan = try Planner.plan(decoderGraph(single, dtype: dtype), limits: backend.limits)
-        try plan.check(parts.autoencoderWeights, part: "vae")
+        let plan = try plans.decoder(height: latents.shape[1], width: latents.shape[2])
         let executable = try backend.compile(plan, weights: parts.autoencoderWeights)
         let scale = Float(1 / config.scalingFactor)
         var pictures: [Float] = []
@@ -199,13 +193,6 @@ package final class TextToImage {
         }
         let shape = try plan.source("picture").tensor.shape
         return HostTensor([latents.shape[0], shape[1], shape[2], shape[3]], pictures)
-    }
-
-    package func decoderGraph(_ latents: Shape, dtype: DType) throws -> Graph {
-        let graph = Graph(dtype: dtype)
-        let picture = try parts.autoencoder.decode(graph, latents: graph.input("latents", latents, dtype))
-        graph.output("picture", picture)
-        return graph
     }
 
     private func checkFinite(_ tensor: HostTensor, _ what: String) throws {
