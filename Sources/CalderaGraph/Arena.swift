@@ -1,22 +1,29 @@
 /// A piece of memory that is needed from one node to another, inclusive.
-struct Interval {
-    let value: Int
-    let size: Int
-    let first: Int
-    let last: Int
+package struct Interval: Sendable {
+    package let value: Int
+    package let size: Int
+    package let first: Int
+    package let last: Int
+
+    package init(value: Int, size: Int, first: Int, last: Int) {
+        self.value = value
+        self.size = size
+        self.first = first
+        self.last = last
+    }
 }
 
 /// Places intervals in one arena so that no two that are alive together share a byte.
 ///
 /// Largest first, each at the lowest offset that is free for its whole life: the "greedy by size" strategy of
 /// Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference" (2020), section 5.2.
-struct Arena {
-    private(set) var size = 0
-    private(set) var offsets: [Int: Int] = [:]
+package struct Arena {
+    package private(set) var size = 0
+    package private(set) var offsets: [Int: Int] = [:]
     private var placed: [(interval: Interval, offset: Int)] = []
     private let limits: PlanLimits
 
-    init(_ intervals: [Interval], limits: PlanLimits) {
+    package init(_ intervals: [Interval], limits: PlanLimits) {
         self.limits = limits
         for interval in intervals.sorted(by: { ($0.size, $1.value) > ($1.size, $0.value) }) { place(interval) }
     }
@@ -39,7 +46,7 @@ struct Arena {
     }
 
     /// The most bytes that are alive at any one node: no arena can be smaller.
-    static func largestLiveSet(_ intervals: [Interval]) -> Int {
+    package static func largestLiveSet(_ intervals: [Interval]) -> Int {
         var changes: [Int: Int] = [:]
         for interval in intervals {
             changes[interval.first, default: 0] += interval.size
@@ -59,12 +66,13 @@ struct Arena {
 public struct PlanLimits: Sendable, Hashable {
     /// Bytes; every value starts on a multiple of this.
     public let alignment: Int
-    /// Bytes; a region longer than this is made of several allocations, and no value straddles two of them.
+    /// Bytes, a multiple of the alignment; a region longer than this is made of several allocations, and no value
+    /// straddles two of them.
     public let blockSize: Int
 
     public init(alignment: Int = 256, blockSize: Int = .max) {
         self.alignment = alignment
-        self.blockSize = blockSize
+        self.blockSize = blockSize == .max ? .max : blockSize / alignment * alignment
     }
 
     /// The lowest allowed offset at or behind `offset` for a value of `size` bytes.

@@ -6,6 +6,7 @@ struct Fusion {
     /// How many nodes, views and outputs read each value.
     private var uses: [Int: Int] = [:]
     private var producers: [Int: Int] = [:]
+    private let graph: Graph
 
     static func run(_ graph: Graph) -> [Node] {
         var fusion = Fusion(graph)
@@ -14,17 +15,18 @@ struct Fusion {
     }
 
     private init(_ graph: Graph) {
+        self.graph = graph
         let needed = Fusion.needed(graph)
         nodes = graph.nodes.enumerated().map { needed.contains($0.offset) ? $0.element : nil }
         for case (let index, let node?) in nodes.enumerated() {
             producers[node.output.id] = index
-            for input in node.inputs { count(input, graph) }
+            for input in node.inputs { count(input) }
         }
-        for output in graph.outputs { count(output.tensor, graph) }
+        for output in graph.outputs { count(output.tensor) }
     }
 
     /// Counts a use of a value; a use of a view also pins the value that it looks at.
-    private mutating func count(_ tensor: Tensor, _ graph: Graph) {
+    private mutating func count(_ tensor: Tensor) {
         uses[tensor.id, default: 0] += 1
         let storage = graph.storage(of: tensor.id).id
         if storage != tensor.id { uses[storage, default: 0] += 2 }
@@ -55,16 +57,29 @@ struct Fusion {
         }
     }
 
-    /// The index of the node that makes `tensor`, where nothing else reads it.
-    private func soleProducer(of tensor: Tensor) -> Int? {
-        guard uses[tensor.id] == 1, let index = producers[tensor.id], nodes[index] != nil else { return nil }
-        return index
+    /// The index of the node that makes `tensor`, where nothing but the node at `index` reads it and the two may become
+    /// one that runs where the later stands: as often as the earlier does now, and on the same values.
+    private func soleProducer(of tensor: Tensor, for index: Int) -> Int? {
+        guard uses[tensor.id] == 1, let source = producers[tensor.id], let producer = nodes[source],
+            producer.stage == nodes[index]?.stage, !isReassigned(producer.inputs, between: source, and: index)
+        else { return nil }
+        return source
+    }
+
+    /// Whether a state among `tensors` is written by a node between the two.
+    private func isReassigned(_ tensors: [Tensor], between source: Int, and index: Int) -> Bool {
+        let read = Set(tensors.map { graph.storage(of: $0.id).id })
+        return nodes[(source + 1)..<index].contains { node in
+            guard let target = node?.target else { return false }
+            return read.contains(graph.storage(of: target.id).id)
+        }
     }
 
     private mutating func absorbSum(_ node: Node, at index: Int) {
         let pair = [(node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])]
         for (main, other) in pair {
-            guard let source = soleProducer(of: main), let producer = nodes[source], var epilogue = producer.op.epilogue
+            guard let source = soleProducer(of: main, for: index), let producer = nodes[source],
+                var epilogue = producer.op.epilogue
             else { continue }
             if main.shape == node.output.shape, other.shape == node.output.shape, !epilogue.residual {
                 epilogue.residual = true
@@ -82,7 +97,7 @@ struct Fusion {
     }
 
     private mutating func absorbActivation(_ function: Activation, _ node: Node, at index: Int) {
-        guard let source = soleProducer(of: node.inputs[0]), let producer = nodes[source] else { return }
+        guard let source = soleProducer(of: node.inputs[0], for: index), let producer = nodes[source] else { return }
         if case .groupNorm(let groups, let epsilon, nil) = producer.op, function == .silu {
             let op = Op.groupNorm(groups: groups, epsilon: epsilon, activation: function)
             merge(source, into: index, op: op, inputs: producer.inputs, label: producer.label)
@@ -96,8 +111,8 @@ struct Fusion {
     private mutating func absorbEnlargement(
         _ convolution: Convolution, _ epilogue: Epilogue, _ node: Node, at index: Int
     ) {
-        guard convolution.enlarged == nil, let source = soleProducer(of: node.inputs[0]), let producer = nodes[source],
-            case .upsampleNearest(let height, let width) = producer.op
+        guard convolution.enlarged == nil, let source = soleProducer(of: node.inputs[0], for: index),
+            let producer = nodes[source], case .upsampleNearest(let height, let width) = producer.op
         else { return }
         var enlarged = convolution
         enlarged.enlarged = Convolution.Size(height: height, width: width)

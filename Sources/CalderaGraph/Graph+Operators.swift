@@ -2,9 +2,10 @@
 extension Graph {
     /// source [..., K] times weight [N, K]ᵀ plus bias [N].
     public func linear(_ source: Tensor, weight: Tensor, bias: Tensor?, label: String) throws -> Tensor {
-        let features = weight.shape[0]
+        let features = weight.shape.extents.first ?? 0
         try check(
-            weight.shape.count == features * source.shape.channels && source.dtype == dtype, label,
+            weight.shape.rank >= 2 && weight.shape.count == Shape([features, source.shape.channels]).count
+                && source.dtype == dtype, label,
             "a product of \(source.dtype) \(source.shape) with \(weight.shape)")
         try checkVector(bias, features, label)
         let shape = Shape(source.shape.extents.dropLast() + [features])
@@ -17,8 +18,9 @@ extension Graph {
     ) throws -> Tensor {
         let kernel = weight.shape
         try check(
-            source.shape.rank == 4 && kernel.rank == 4 && kernel[1] == source.shape.channels && source.dtype == dtype,
-            label, "a convolution of \(source.dtype) \(source.shape) with \(kernel)")
+            source.shape.rank == 4 && kernel.rank == 4 && kernel[1] == source.shape.channels && source.dtype == dtype
+                && kernel[2] > 0 && kernel[3] > 0 && stride > 0,
+            label, "a convolution of \(source.dtype) \(source.shape) with \(kernel) and stride \(stride)")
         try checkVector(bias, kernel[0], label)
         let convolution = Convolution(
             kernelHeight: kernel[2], kernelWidth: kernel[3], stride: stride, padding: padding, enlarged: nil)
@@ -69,7 +71,8 @@ extension Graph {
     /// Token plus position embedding: ids int32 [B, T] -> [B, T, C].
     public func embedding(ids: Tensor, tokens: Tensor, positions: Tensor, label: String) throws -> Tensor {
         try check(
-            ids.dtype == .int32 && ids.shape.rank == 2 && tokens.shape.channels == positions.shape.channels
+            ids.dtype == .int32 && ids.shape.rank == 2 && tokens.shape.rank == 2 && positions.shape.rank == 2
+                && tokens.shape.channels == positions.shape.channels
                 && ids.shape[1] <= positions.shape[0],
             label, "an embedding of ids \(ids.shape) with tables \(tokens.shape) and \(positions.shape)")
         let shape = Shape([ids.shape[0], ids.shape[1], tokens.shape.channels])
@@ -81,7 +84,7 @@ extension Graph {
         _ numbers: Tensor, channels: Int, flipSinToCos: Bool, shift: Float, label: String
     ) throws -> Tensor {
         try check(
-            numbers.dtype == .float32 && numbers.shape.rank == 1 && channels % 2 == 0, label,
+            numbers.dtype == .float32 && numbers.shape.rank == 1 && channels > 0 && channels % 2 == 0, label,
             "\(channels) sinusoidal features of \(numbers.dtype) \(numbers.shape)")
         let op = Op.sinusoid(channels: channels, flipSinToCos: flipSinToCos, shift: shift)
         return addNode(op, [numbers], Shape([numbers.shape[0], channels]), dtype, label: label)
@@ -123,6 +126,7 @@ extension Graph {
         let axis = axis < 0 ? left.shape.rank + axis : axis
         let agree =
             left.shape.rank == right.shape.rank && left.dtype == right.dtype
+            && left.shape.extents.indices.contains(axis)
             && left.shape.extents.indices.allSatisfy { $0 == axis || left.shape[$0] == right.shape[$0] }
         try check(agree, label, "a concatenation of \(left.shape) and \(right.shape) on axis \(axis)")
         var extents = left.shape.extents

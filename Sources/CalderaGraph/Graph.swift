@@ -132,7 +132,10 @@ public final class Graph {
 
     /// Entries `range` of the outermost axis, without a copy.
     public func slice(_ tensor: Tensor, _ range: Range<Int>) throws -> Tensor {
-        guard range.lowerBound >= 0, range.upperBound <= tensor.shape[0], !range.isEmpty else {
+        if case .weight(let name) = values[storage(of: tensor.id).id].origin {
+            throw CalderaError("The weight \(name) cannot be sliced: backends pack weights whole.")
+        }
+        guard tensor.shape.rank > 0, range.lowerBound >= 0, range.upperBound <= tensor.shape[0], !range.isEmpty else {
             throw CalderaError("\(tensor.shape) has no entries \(range) on its first axis.")
         }
         let inner = tensor.shape.count / tensor.shape[0]

@@ -75,9 +75,14 @@ private struct Layout {
         return false
     }
 
+    /// No address space holds more bytes, and sums of sizes below it do not overflow.
+    private static let largestTensor = 1 << 46
+
     /// A tensor's bytes; an error when they overflow or could never lie in one allocation of the device.
     private static func bytes(_ tensor: Tensor, _ limits: PlanLimits) throws -> Int {
-        guard let size = Shape.checkedCount(tensor.shape.extents + [tensor.dtype.size]), size <= limits.blockSize else {
+        guard let size = Shape.checkedCount(tensor.shape.extents + [tensor.dtype.size]),
+            size <= min(limits.blockSize, largestTensor)
+        else {
             throw CalderaError(
                 "A tensor of shape \(tensor.shape) is larger than one allocation of the device: choose a smaller picture."
             )

@@ -10,13 +10,13 @@ public struct Shape: Sendable, Hashable, ExpressibleByArrayLiteral, CustomString
 
     public init(arrayLiteral elements: Int...) { self.init(elements) }
 
-    /// The product of the extents; 1 for a scalar.
-    public var count: Int { extents.reduce(1, *) }
+    /// The product of the extents; 1 for a scalar, `Int.max` where it does not fit an `Int` (the planner refuses those).
+    public var count: Int { Shape.checkedCount(extents) ?? .max }
     public var rank: Int { extents.count }
     /// The innermost extent: channels.
     public var channels: Int { extents.last ?? 1 }
     /// The product of every extent but the innermost: the rows of the matrix [rows, channels] that this shape also is.
-    public var rows: Int { extents.dropLast().reduce(1, *) }
+    public var rows: Int { Shape.checkedCount(extents.dropLast()) ?? .max }
 
     /// Extent `axis`; a negative axis counts from the end.
     public subscript(axis: Int) -> Int { extents[axis < 0 ? extents.count + axis : axis] }
