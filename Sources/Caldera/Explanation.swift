@@ -32,7 +32,8 @@ public struct Explanation: Codable, Sendable {
 public enum Explainer {
     /// Plans one picture with the model's own defaults. Throws as `ImageGenerator` does.
     public static func explain(
-        model path: String?, variant: String? = nil, width: Int? = nil, height: Int? = nil, device: DeviceChoice = .auto,
+        model path: String?, variant: String? = nil, width: Int? = nil, height: Int? = nil,
+        device: DeviceChoice = .auto,
         precision: Precision? = nil
     ) throws -> Explanation {
         let model = try ModelLoader.open(try path ?? EmbeddedModel.path(), variant: variant)
@@ -54,7 +55,9 @@ public enum Explainer {
     }
 
     private static func stages(_ name: String, _ plan: Plan, _ backend: any Backend) -> [Explanation.StagePlan] {
-        let parts = plan.stepNodes.isEmpty ? [(name, plan.promptNodes)]
+        let parts =
+            plan.stepNodes.isEmpty
+            ? [(name, plan.promptNodes)]
             : [("\(name) (once for a prompt)", plan.promptNodes), ("\(name) (each step)", plan.stepNodes)]
         return parts.map { name, nodes in
             Explanation.StagePlan(

@@ -100,7 +100,8 @@ public enum Inspector {
         _ path: String, width: Int?, height: Int?
     ) throws -> (size: InspectionReport.Size, bytes: [String: Int])? {
         guard let model = try? ModelLoader.open(path, variant: nil) else { return nil }
-        let request = try model.resolved(GenerationRequest(prompt: "", width: width, height: height, scheduler: "euler"))
+        let request = try model.resolved(
+            GenerationRequest(prompt: "", width: width, height: height, scheduler: "euler"))
         var bytes: [String: Int] = [:]
         for precision in [Precision.fp16, .fp32] {
             let plans = PipelinePlans(parts: model.parts, precision: precision, limits: PlanLimits())

@@ -109,7 +109,9 @@ final class RenamedWeights: WeightSource {
         var stored: [String: String] = [:]
         for name in base.names {
             var path = name.split(separator: ".").map(String.init)
-            guard path.contains("attentions"), path.count >= 2, let renamed = renames[path[path.count - 2]] else { continue }
+            guard path.contains("attentions"), path.count >= 2, let renamed = renames[path[path.count - 2]] else {
+                continue
+            }
             path[path.count - 2] = renamed
             stored[path.joined(separator: ".")] = name
         }
