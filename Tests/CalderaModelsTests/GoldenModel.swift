@@ -31,9 +31,11 @@ struct GoldenModel {
     }
 
     func weights(_ part: String) throws -> any WeightSource {
-        name == "embedded"
+        let weights: any WeightSource =
+            name == "embedded"
             ? try ModelFolder(TestPaths.embeddedModel.path).weights(part)
             : try DeterministicWeights(manifest: folder.appendingPathComponent("\(part)/weights.json"))
+        return part == "vae" ? RenamedWeights.autoencoder(weights) : weights
     }
 }
 
