@@ -6,30 +6,30 @@ import CalderaText
 import Foundation
 
 /// A model in the diffusers folder layout, opened: configs read and checked, weights mapped.
-struct LoadedModel {
-    let folder: ModelFolder
-    let parts: PipelineParts
-    let defaults: ModelDefaults
+package struct LoadedModel {
+    package let folder: ModelFolder
+    package let parts: PipelineParts
+    package let defaults: ModelDefaults
 
     /// The name under which pictures remember the model.
-    var name: String { URL(fileURLWithPath: folder.path).lastPathComponent }
+    package var name: String { URL(fileURLWithPath: folder.path).lastPathComponent }
 }
 
 /// What a model's files say of a picture's size and sampling.
-struct ModelDefaults: Sendable, Equatable {
-    let width: Int
-    let height: Int
-    let steps: Int
-    let guidanceScale: Double
+package struct ModelDefaults: Sendable, Equatable {
+    package let width: Int
+    package let height: Int
+    package let steps: Int
+    package let guidanceScale: Double
 }
 
 /// Opens model folders.
-struct ModelLoader {
+package struct ModelLoader {
     let folder: ModelFolder
     let variant: String?
 
     /// Throws `CalderaError` when a file is missing or broken, or a config asks for what Caldera does not compute.
-    static func open(_ path: String, variant: String?) throws -> LoadedModel {
+    package static func open(_ path: String, variant: String?) throws -> LoadedModel {
         let loader = ModelLoader(folder: try ModelFolder(path), variant: variant)
         let parts = try loader.parts()
         return LoadedModel(folder: loader.folder, parts: parts, defaults: try loader.defaults(parts))
