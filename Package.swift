@@ -50,7 +50,7 @@ let package = Package(
         .target(
             name: "CalderaTestSupport",
             dependencies: ["CalderaGraph", "CalderaFormats"], path: "Tests/CalderaTestSupport"),
-        .testTarget(name: "CalderaGraphTests", dependencies: ["CalderaGraph"]),
+        .testTarget(name: "CalderaGraphTests", dependencies: ["CalderaGraph", "CalderaTestSupport"]),
         .testTarget(name: "CalderaVulkanTests", dependencies: ["CalderaVulkan"]),
         .testTarget(
             name: "OperatorTests", dependencies: ["CalderaGraph", "CalderaCPU", "CalderaGPU", "CalderaTestSupport"]),
