@@ -14,7 +14,7 @@ let package = Package(
     targets: [
         // C libraries.
         .target(name: "CVulkan", linkerSettings: [.linkedLibrary("dl")]),
-        .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
+        .target(name: "COneDNN", linkerSettings: [.linkedLibrary("dnnl"), .linkedLibrary("dl")]),
         .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
 
         // The engine, from the inside out.
