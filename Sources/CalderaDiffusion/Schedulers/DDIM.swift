@@ -5,6 +5,7 @@ import CalderaGraph
 package struct DDIMScheduler: Scheduler {
     package static let className = "DDIMScheduler"
     package static let shortNames = ["ddim"]
+    package static let webLabel = "DDIM"
 
     private let noise: NoiseSchedule
     private let grid: TimestepGrid

@@ -6,6 +6,7 @@ import Foundation
 package struct EulerScheduler: Scheduler {
     package static let className = "EulerDiscreteScheduler"
     package static let shortNames = ["euler"]
+    package static let webLabel = "Euler"
 
     private enum Interpolation: String, CaseIterable {
         case linear
@@ -26,6 +27,8 @@ package struct EulerScheduler: Scheduler {
     private let finalSigma: FinalSigma
     /// The ends of the Karras levels, where the configuration sets them; nil without Karras levels.
     private let karras: (minimum: Double?, maximum: Double?)?
+
+    package var scheduleType: String? { karras == nil ? nil : "Karras" }
 
     package init(config: SchedulerConfig) throws {
         noise = try NoiseSchedule(config: config, finiteSigmas: true)

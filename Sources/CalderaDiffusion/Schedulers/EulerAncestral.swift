@@ -5,6 +5,7 @@ import CalderaGraph
 package struct EulerAncestralScheduler: Scheduler {
     package static let className = "EulerAncestralDiscreteScheduler"
     package static let shortNames = ["euler_a", "euler_ancestral"]
+    package static let webLabel = "Euler a"
 
     private let noise: NoiseSchedule
     private let grid: TimestepGrid

@@ -55,6 +55,11 @@ package protocol Scheduler: Sendable {
     static var className: String { get }
     /// The short names that a person may use; the first is the one that is listed.
     static var shortNames: [String] { get }
+    /// What AUTOMATIC1111's web UI calls it, for the parameters in pictures.
+    static var webLabel: String { get }
+
+    /// How the web UI calls the spacing of the noise levels, "Karras"; nil for the plain one.
+    var scheduleType: String? { get }
 
     /// Reads what this scheduler uses of `config`; keys of other schedulers are ignored, missing keys take the defaults
     /// of the diffusers class. Throws `CalderaError` on a value that changes the computation and is not supported.
@@ -68,4 +73,6 @@ package protocol Scheduler: Sendable {
 extension Scheduler {
     /// Every accepted name.
     package static var names: [String] { [className] + shortNames }
+
+    package var scheduleType: String? { nil }
 }
