@@ -15,7 +15,7 @@ let package = Package(
         // C libraries.
         .target(name: "CVulkan", linkerSettings: [.linkedLibrary("dl")]),
         .target(name: "COneDNN", linkerSettings: [.linkedLibrary("dnnl"), .linkedLibrary("dl")]),
-        .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+        .target(name: "CPNG", linkerSettings: [.linkedLibrary("png"), .linkedLibrary("z")]),
 
         // The engine, from the inside out.
         .target(name: "CalderaGraph"),
