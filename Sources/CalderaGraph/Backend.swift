@@ -22,6 +22,9 @@ public protocol Backend: AnyObject {
     /// The most bytes of device memory that have been allocated at one time; host memory for the CPU.
     var peakMemory: Int { get }
 
+    /// Bytes that a further executable could use, or nil where nobody knows.
+    var availableMemory: Int? { get }
+
     /// Loads and packs the weights, places the memory, and records the plan.
     /// Throws `CalderaError` when memory or a kernel is lacking, or a weight cannot be read.
     func compile(_ plan: Plan, weights: any WeightSource) throws -> any Executable

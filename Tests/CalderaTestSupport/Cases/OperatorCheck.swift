@@ -34,7 +34,7 @@ package struct OperatorReport: Sendable, CustomStringConvertible {
     }
 }
 
-/// Runs a case on a backend and on the naive reference, on inputs and weights rounded to `dtype`, and compares every
+/// Runs a case on a backend and, with nothing fused, on the naive reference, on inputs and weights rounded to `dtype`, and compares every
 /// result after the prompt stage and after each replay; then runs it all again and asks for the same bits.
 ///
 /// `limits` replaces the backend's own where it can bear a smaller alignment, so that guards lie closer.
@@ -46,7 +46,8 @@ package func check(
     let plan = try Planner.plan(built.graph, limits: limits ?? backend.limits)
     let weights = MemoryWeights(built.weights, dtype: dtype)
     let executable = try backend.compile(plan, weights: weights)
-    let reference = try NaiveBackend().compile(plan, weights: weights)
+    let unfused = try Planner.plan(built.graph, fusing: false)
+    let reference = try NaiveBackend().compile(unfused, weights: weights)
     let nodeTypes = (plan.promptNodes + plan.stepNodes).map(\.output.dtype)
     let coarsest = [DType.bfloat16, .float16].first(where: nodeTypes.contains) ?? .float32
     let bounds = ErrorBounds(coarsest, operatorCase.exactness)

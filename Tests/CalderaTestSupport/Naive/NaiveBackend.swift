@@ -7,6 +7,7 @@ package final class NaiveBackend: Backend {
     package let name = "naive"
     package let limits = PlanLimits(alignment: 16)
     package let peakMemory = 0
+    package let availableMemory: Int? = nil
     private let roundsToDType: Bool
 
     /// With `roundsToDType` every node's result is rounded to its element type, as a device would store it.

@@ -1,0 +1,49 @@
+import CVulkan
+
+/// The features that Caldera reads and enables, chained as Vulkan wants them.
+final class VulkanFeatures {
+    private let base: UnsafeMutablePointer<VkPhysicalDeviceFeatures2>
+    private let vulkan11: UnsafeMutablePointer<VkPhysicalDeviceVulkan11Features>
+    private let vulkan12: UnsafeMutablePointer<VkPhysicalDeviceVulkan12Features>
+    private let vulkan13: UnsafeMutablePointer<VkPhysicalDeviceVulkan13Features>
+
+    /// The chain lives as long as the arena.
+    init(_ arena: PointerArena) {
+        vulkan13 = arena.result(VkPhysicalDeviceVulkan13Features())
+        vulkan13.pointee.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES
+        vulkan12 = arena.result(VkPhysicalDeviceVulkan12Features())
+        vulkan12.pointee.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES
+        vulkan12.pointee.pNext = UnsafeMutableRawPointer(vulkan13)
+        vulkan11 = arena.result(VkPhysicalDeviceVulkan11Features())
+        vulkan11.pointee.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES
+        vulkan11.pointee.pNext = UnsafeMutableRawPointer(vulkan12)
+        base = arena.result(VkPhysicalDeviceFeatures2())
+        base.pointee.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2
+        base.pointee.pNext = UnsafeMutableRawPointer(vulkan11)
+    }
+
+    var chain: UnsafeRawPointer { UnsafeRawPointer(base) }
+
+    /// Fills in what the device has.
+    func read(_ functions: CVulkanInstance, _ device: VkPhysicalDevice) {
+        functions.vkGetPhysicalDeviceFeatures2(device, base)
+    }
+
+    /// Asks for just what Caldera needs; every usable device has it.
+    func enableNeeded() {
+        let on = VkBool32(VK_TRUE)
+        base.pointee.features.shaderInt64 = on
+        vulkan11.pointee.storageBuffer16BitAccess = on
+        vulkan12.pointee.shaderFloat16 = on
+        vulkan12.pointee.bufferDeviceAddress = on
+        vulkan12.pointee.timelineSemaphore = on
+        vulkan13.pointee.synchronization2 = on
+    }
+
+    var int64: Bool { base.pointee.features.shaderInt64 != 0 }
+    var float16Storage: Bool { vulkan11.pointee.storageBuffer16BitAccess != 0 }
+    var float16Arithmetic: Bool { vulkan12.pointee.shaderFloat16 != 0 }
+    var bufferDeviceAddress: Bool { vulkan12.pointee.bufferDeviceAddress != 0 }
+    var timelineSemaphore: Bool { vulkan12.pointee.timelineSemaphore != 0 }
+    var synchronization2: Bool { vulkan13.pointee.synchronization2 != 0 }
+}
