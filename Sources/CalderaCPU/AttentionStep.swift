@@ -7,7 +7,7 @@ extension StepBuilder {
     func attention(_ node: Node, _ attention: Attention) throws -> Step {
         let kernel = try AttentionKernel(self, node, attention)
         let label = node.label
-        func make<T: Element>(_: T.Type) -> Step {
+        func make<T: ComputedElement>(_: T.Type) -> Step {
             { [scratch] in
                 guard let base = scratch.base else { return }
                 try OneDNNEngine.check(kernel.run(T.self, scratch: base), "The layer \(label)")
@@ -126,14 +126,14 @@ private final class AttentionKernel {
     }
 
     /// Computes every tile; `scratch` is the base of all threads' scratch. Returns oneDNN's status.
-    func run<T: Element>(_: T.Type, scratch: UnsafeMutableRawPointer) -> Int32 {
+    func run<T: ComputedElement>(_: T.Type, scratch: UnsafeMutableRawPointer) -> Int32 {
         Parallel.run(shape.batch * shape.heads * shape.tiles) { thread, index in
             tile(T.self, index, products[thread], scratch + thread * layout.size)
         }
     }
 
     /// Tiles are numbered by batch, then head, then rows.
-    private func tile<T: Element>(
+    private func tile<T: ComputedElement>(
         _: T.Type, _ index: Int, _ products: [(scores: Execution, result: Execution)],
         _ scratch: UnsafeMutableRawPointer
     ) -> Int32 {
@@ -154,9 +154,11 @@ private final class AttentionKernel {
         let sums = (scratch + layout.sums).assumingMemoryBound(to: Float.self)
         let probabilities = (scratch + layout.probabilities).assumingMemoryBound(to: T.self)
         for row in 0..<rows {
-            sums[row] = exponentiate(
-                scratch.assumingMemoryBound(to: Float.self) + row * shape.keys, probabilities + row * shape.keys,
-                count: shape.keys, visible: causal ? min(shape.keys, first + row + 1) : shape.keys, scale: scale)
+            let own = probabilities + row * shape.keys
+            let visible = causal ? min(shape.keys, first + row + 1) : shape.keys
+            sums[row] = T.exponentiate(
+                scratch.assumingMemoryBound(to: Float.self) + row * shape.keys, own, visible, scale: scale)
+            (own + visible).update(repeating: T(rounding: 0), count: shape.keys - visible)
         }
         let values = scratch + layout.result
         status = result.run(
@@ -179,35 +181,4 @@ private final class AttentionKernel {
             mapLanes(values + row * shape.headSize, output + row * shape.channels, shape.headSize) { $2 * factor }
         }
     }
-}
-
-/// Writes e^(scale · (x - max x)) for the first `visible` scores and zero for the others; returns their sum.
-/// The scores and the results may be the same memory.
-private func exponentiate<T: Element>(
-    _ scores: UnsafePointer<Float>, _ results: UnsafeMutablePointer<T>, count: Int, visible: Int, scale: Float
-) -> Float {
-    var peaks = Lanes(repeating: -.infinity)
-    var index = 0
-    while index + 8 <= visible {
-        let lanes = Float.load(scores + index)
-        peaks.replace(with: lanes, where: lanes .> peaks)
-        index += 8
-    }
-    var peak = peaks.max()
-    while index < visible {
-        peak = max(peak, scores[index])
-        index += 1
-    }
-    var sums = Lanes()
-    mapLanes(scores, results, visible) { _, width, lanes in
-        let powers = VectorMath.exp((lanes - peak) * scale)
-        if width == 8 {
-            sums += powers
-        } else {
-            for lane in 0..<width { sums[lane] += powers[lane] }
-        }
-        return powers
-    }
-    for index in visible..<count { results[index] = T(rounding: 0) }
-    return sums.sum()
 }

@@ -45,8 +45,9 @@ struct BFloat16: Element {
         let bits = SIMD8<UInt32>(bits: lanes)
         var rounded = bits &+ 0x7fff &+ ((bits &>> 16) & 1)
         rounded.replace(with: bits | 0x40_0000, where: lanes .!= lanes)
-        let halves = SIMD8<UInt16>(truncatingIfNeeded: rounded &>> 16)
-        UnsafeMutableRawPointer(pointer).storeBytes(of: halves, as: SIMD8<UInt16>.self)
+        // Two neighbours make one word: their upper halves side by side.
+        let pairs = (rounded.evenHalf &>> 16) | (rounded.oddHalf & 0xffff_0000)
+        UnsafeMutableRawPointer(pointer).storeBytes(of: pairs, as: SIMD4<UInt32>.self)
     }
 }
 

@@ -5,13 +5,11 @@ extension StepBuilder {
         let from = try address(node.inputs[0], label: node.label)
         let to = try destination(node.output, label: node.label)
         let count = node.output.shape.count
-        func make<T: Element>(_: T.Type) -> Step {
+        func make<T: ComputedElement>(_: T.Type) -> Step {
             let (from, to) = (from.assumingMemoryBound(to: T.self), to.assumingMemoryBound(to: T.self))
             return {
                 Parallel.elements(count) { range in
-                    mapLanes(from + range.lowerBound, to + range.lowerBound, range.count) {
-                        VectorMath.apply(function, $2)
-                    }
+                    T.apply(function, from + range.lowerBound, to + range.lowerBound, range.count)
                 }
             }
         }
@@ -67,15 +65,13 @@ extension StepBuilder {
         let from = try address(node.inputs[0], label: node.label)
         let to = try destination(node.output, label: node.label)
         let (rows, channels) = (node.output.shape.rows, node.output.shape.channels)
-        func make<T: Element>(_: T.Type) -> Step {
+        func make<T: ComputedElement>(_: T.Type) -> Step {
             let (from, to) = (from.assumingMemoryBound(to: T.self), to.assumingMemoryBound(to: T.self))
             return {
                 Parallel.rows(rows, channels: channels) { range in
                     for row in range {
-                        let gate = from + (2 * row + 1) * channels
-                        mapLanes(from + 2 * row * channels, to + row * channels, channels) { index, width, lanes in
-                            lanes * VectorMath.gelu(loadLanes(gate + index, width))
-                        }
+                        let value = from + 2 * row * channels
+                        T.gate(value, value + channels, to + row * channels, channels)
                     }
                 }
             }

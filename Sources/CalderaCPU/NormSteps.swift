@@ -36,7 +36,7 @@ extension StepBuilder {
         scratch.reserve(norm.scratchCount * MemoryLayout<Float>.stride)
         let from = try address(source, label: node.label)
         let to = try destination(node.output, label: node.label)
-        func make<T: Element>(_: T.Type) -> Step {
+        func make<T: ComputedElement>(_: T.Type) -> Step {
             { [scratch] in
                 guard let base = scratch.base else { return }
                 norm.run(
@@ -117,7 +117,7 @@ private struct GroupNorm {
     /// rows for each thread.
     var scratchCount: Int { partialCount + affineCount + Parallel.threads * channels * 2 }
 
-    func run<T: Element>(
+    func run<T: ComputedElement>(
         _ source: UnsafePointer<T>, _ destination: UnsafeMutablePointer<T>, _ scratch: UnsafeMutablePointer<Float>
     ) {
         let affine = scratch + partialCount
@@ -193,14 +193,10 @@ private struct GroupNorm {
         }
     }
 
-    private func apply<T: Element>(
+    private func apply<T: ComputedElement>(
         _ source: UnsafePointer<T>, _ destination: UnsafeMutablePointer<T>, _ affine: UnsafePointer<Float>
     ) {
-        let scales = affine + channels
-        mapLanes(source, destination, channels) { index, width, lanes in
-            let centred = lanes - loadLanes(affine + index, width)
-            let value = centred * loadLanes(scales + index, width) + loadLanes(bias + index, width)
-            return activation.map { VectorMath.apply($0, value) } ?? value
-        }
+        T.affine(
+            activation, source, mean: affine, scale: affine + channels, shift: bias, destination, channels)
     }
 }
