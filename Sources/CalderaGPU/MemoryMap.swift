@@ -15,7 +15,7 @@ final class MemoryMap {
     }
 
     private func allocate(_ size: Int) throws -> [VulkanBuffer] {
-        try stride(from: 0, to: size, by: min(size, plan.limits.blockSize)).map { start in
+        try stride(from: 0, to: size, by: max(1, min(size, plan.limits.blockSize))).map { start in
             try VulkanBuffer(device, size: min(plan.limits.blockSize, size - start), kind: .device)
         }
     }

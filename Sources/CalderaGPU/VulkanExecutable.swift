@@ -50,13 +50,19 @@ final class VulkanExecutable: Executable {
             for node in nodes {
                 for call in try lowering.calls(node, addresses(node)) {
                     if hazards.needsBarrier(reads: call.reads, writes: call.writes) { recorder.barrier() }
-                    let pipeline = try device.pipeline(
-                        call.shader, words: KernelBinaries.words(call.shader) ?? [], constants: call.constants)
-                    recorder.dispatch(pipeline, constants: call.push.bytes, groups: folded(call.groups))
+                    recorder.dispatch(
+                        try pipeline(call, node), constants: call.push.bytes, groups: folded(call.groups))
                 }
             }
             recorder.hostBarrier()
         }
+    }
+
+    private func pipeline(_ call: KernelCall, _ node: Node) throws -> ComputePipeline {
+        guard let words = KernelBinaries.words(call.shader) else {
+            throw CalderaError("\(node.label): this build of Caldera has no kernel \(call.shader): build it again.")
+        }
+        return try backend.device.pipeline(call.shader, words: words, constants: call.constants)
     }
 
     /// A grid of one dimension as two, where it is longer than the device allows.
