@@ -14,9 +14,9 @@ extension StepBuilder {
     /// Bytes of an enlarged picture that are made at a time.
     private static let bandSize = 32 << 20
 
-    /// A convolution with its epilogue. What it reads enlarged is enlarged band by band into scratch memory.
+    /// A convolution with its epilogue, whose residual is copied to the output first. What it reads enlarged is enlarged band by band into scratch memory.
     func convolution(_ node: Node, _ convolution: Convolution, _ epilogue: Epilogue) throws -> Step {
-        let product = try ProductEpilogue(self, node, epilogue, counter: counter)
+        let product = try ProductEpilogue(self, node, epilogue, residual: .destination)
         return try convolution.enlarged.map { try enlarging(node, convolution, product, $0) }
             ?? plain(node, convolution, product)
     }
@@ -33,12 +33,13 @@ extension StepBuilder {
             let outputOffset = part * (output.shape.count / product.parts) * output.dtype.size
             let operands = cdnn_operands(
                 source: from + part * (source.shape.count / product.parts) * source.dtype.size, weights: weights,
-                bias: product.vector(part), residual: product.residual.map { $0 + outputOffset },
-                destination: to + outputOffset, scratchpad: nil)
+                bias: product.vector(part), residual: nil, destination: to + outputOffset, scratchpad: nil)
             return try execution(primitive, operands, label: node.label)
         }
+        let outputSize = output.shape.count * output.dtype.size
         return {
             product.prepare()
+            if let residual = product.residual { copyBytes(residual, to: to, outputSize) }
             for execution in executions { try execution.run() }
         }
     }
@@ -100,7 +101,7 @@ extension StepBuilder {
                 let operands = cdnn_operands(
                     source: nil, weights: try weights.pack(node.inputs[1], for: primitive, label: node.label),
                     bias: product.vector(product.parts == 1 ? 0 : picture),
-                    residual: product.residual.map { $0 + offset }, destination: to + offset, scratchpad: nil)
+                    residual: nil, destination: to + offset, scratchpad: nil)
                 let execution = try execution(primitive, operands, sourceOffset: enlargedOffset, label: node.label)
                 steps.append { [scratch] in
                     guard let base = scratch.base else { return }
@@ -109,8 +110,10 @@ extension StepBuilder {
                 }
             }
         }
+        let outputSize = output.shape.count * output.dtype.size
         return {
             product.prepare()
+            if let residual = product.residual { copyBytes(residual, to: to, outputSize) }
             for step in steps { try step() }
         }
     }

@@ -5,7 +5,7 @@ extension StepBuilder {
     /// source [..., K] · weight [N, K]ᵀ with its epilogue.
     func matmul(_ node: Node, _ epilogue: Epilogue) throws -> Step {
         let source = node.inputs[0]
-        let product = try ProductEpilogue(self, node, epilogue, counter: counter)
+        let product = try ProductEpilogue(self, node, epilogue, residual: .operand)
         let (depth, columns) = (source.shape.channels, node.output.shape.channels)
         let rows = source.shape.count / depth / product.parts
         let key = MatmulKey(

@@ -58,7 +58,13 @@ final class OneDNNEngine {
 struct FusedEpilogue: Hashable {
     var bias = false
     var activation: Activation?
-    var residual = false
+    var residual: Residual?
+
+    /// Where the residual lies: in memory of its own, or in the destination, which it was copied to beforehand.
+    enum Residual {
+        case operand
+        case destination
+    }
 
     fileprivate var flat: cdnn_epilogue {
         let function =
@@ -69,7 +75,8 @@ struct FusedEpilogue: Hashable {
             case .quickGELU: CDNN_QUICK_GELU
             case .relu: CDNN_RELU
             }
-        return cdnn_epilogue(bias: bias, activation: function, residual: residual)
+        return cdnn_epilogue(
+            bias: bias, activation: function, residual: residual == .operand, accumulate: residual == .destination)
     }
 }
 

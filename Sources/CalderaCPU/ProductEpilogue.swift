@@ -17,7 +17,7 @@ struct ProductEpilogue {
     private let channels: Int
     private let dtype: DType
 
-    init(_ builder: StepBuilder, _ node: Node, _ epilogue: Epilogue, counter: MemoryCounter) throws {
+    init(_ builder: StepBuilder, _ node: Node, _ epilogue: Epilogue, residual place: FusedEpilogue.Residual) throws {
         func input(_ index: Int?) -> Tensor? { index.map { node.inputs[$0] } }
         channels = node.output.shape.channels
         bias = try input(epilogue.biasIndex).map { try builder.weights.vector($0, label: node.label) }
@@ -28,9 +28,11 @@ struct ProductEpilogue {
         parts = row?.shape[0] ?? 1
         sums =
             row == nil
-            ? nil : try HostMemory(parts * channels * 4, for: "the row biases of \(node.label)", counter: counter)
+            ? nil
+            : try HostMemory(parts * channels * 4, for: "the row biases of \(node.label)", counter: builder.counter)
         fused = FusedEpilogue(
-            bias: epilogue.bias || epilogue.rowBias, activation: epilogue.activation, residual: epilogue.residual)
+            bias: epilogue.bias || epilogue.rowBias, activation: epilogue.activation,
+            residual: epilogue.residual ? place : nil)
     }
 
     /// The fp32 vector that part `index` adds.
