@@ -44,7 +44,8 @@ private struct GoldenTable: Sendable, CustomTestStringConvertible {
                 let complete = config.merging(["prediction_type": prediction]) { $1 }
                 return (prediction, try JSONSerialization.data(withJSONObject: complete, options: .sortedKeys))
             })
-        label = String(decoding: try JSONSerialization.data(withJSONObject: config, options: .sortedKeys), as: UTF8.self)
+        label = String(
+            decoding: try JSONSerialization.data(withJSONObject: config, options: .sortedKeys), as: UTF8.self)
     }
 
     func schedule(prediction: String) throws -> Schedule {
