@@ -15,7 +15,7 @@ let package = Package(
         // C libraries.
         .target(name: "CVulkan", linkerSettings: [.linkedLibrary("dl")]),
         .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
-        .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+        .target(name: "CPNG", linkerSettings: [.linkedLibrary("png")]),
 
         // The engine, from the inside out.
         .target(name: "CalderaGraph"),
