@@ -21,7 +21,7 @@ enum CLIPTextSplitter {
     }
 
     /// Calls `body` with the UTF-8 of each word of normalized text: the matches of
-    /// `'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+`.
+    /// `<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+`.
     static func forEachWord(_ text: ArraySlice<Unicode.Scalar>, _ body: ([UInt8]) -> Void) {
         var position = text.startIndex
         while position < text.endIndex {
@@ -34,11 +34,13 @@ enum CLIPTextSplitter {
             if let contraction = contractionEnd(text, position) {
                 end = contraction
             } else if let marker = markerEnd(text, position) {
-                end = marker
+                forEachMarkerPart(text[position..<marker]) { body(utf8($0)) }
+                position = marker
+                continue
             } else if kind != .number {
                 while end < text.endIndex, self.kind(text[end]) == kind { end += 1 }
             }
-            body(text[position..<end].flatMap { Array(UTF8.encode($0) ?? UTF8.encodedReplacementCharacter) })
+            body(utf8(text[position..<end]))
             position = end
         }
     }
@@ -58,10 +60,18 @@ enum CLIPTextSplitter {
         }
         let properties = scalar.properties
         switch properties.generalCategory {
-        case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter: return .letter
-        case .decimalNumber, .letterNumber, .otherNumber: return .number
-        default: return properties.isWhitespace ? .space : .other
+        case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter:
+            return isKnownToReference(properties) ? .letter : .other
+        case .decimalNumber, .letterNumber, .otherNumber:
+            return isKnownToReference(properties) ? .number : .other
+        default:
+            return properties.isWhitespace ? .space : .other
         }
+    }
+
+    /// The reference's tables are those of Unicode 16: to it, letters that came later are signs like any other.
+    private static func isKnownToReference(_ properties: Unicode.Scalar.Properties) -> Bool {
+        (properties.age?.major ?? .max) <= 16
     }
 
     private static func appendLowercase(_ scalar: Unicode.Scalar, to scalars: inout [Unicode.Scalar]) {
@@ -86,18 +96,22 @@ enum CLIPTextSplitter {
         Array($0.unicodeScalars)
     }
 
-    /// The reference's expression names the two markers as words of their own, and then cuts them again at their
-    /// letters; what is left of that is that a marker's "<|" and "|>" end there whatever sign follows.
-    /// A vocabulary that knows the markers as special tokens never lets them come this far.
     private static func markerEnd(_ text: ArraySlice<Unicode.Scalar>, _ position: Int) -> Int? {
-        if text[position] == "<", markers.contains(where: { text[position...].starts(with: $0) }) {
-            return position + 2
-        }
-        guard text[position] == "|" else { return nil }
-        let isEnd = markers.contains { marker in
-            let start = position + 2 - marker.count
-            return start >= text.startIndex && text[start...].starts(with: marker)
-        }
-        return isEnd ? position + 2 : nil
+        guard text[position] == "<" else { return nil }
+        return markers.first { text[position...].starts(with: $0) }.map { position + $0.count }
+    }
+
+    /// The reference's expression takes a marker as one match, and its byte-level step then cuts that at the letters.
+    /// A vocabulary that declares the markers as special tokens never lets them come this far.
+    private static func forEachMarkerPart(
+        _ marker: ArraySlice<Unicode.Scalar>, _ body: (ArraySlice<Unicode.Scalar>) -> Void
+    ) {
+        body(marker.prefix(2))
+        body(marker.dropFirst(2).dropLast(2))
+        body(marker.suffix(2))
+    }
+
+    private static func utf8(_ scalars: ArraySlice<Unicode.Scalar>) -> [UInt8] {
+        scalars.flatMap { Array(UTF8.encode($0) ?? UTF8.encodedReplacementCharacter) }
     }
 }
