@@ -38,7 +38,8 @@ let package = Package(
         .executableTarget(
             name: "CalderaCLI",
             dependencies: [
-                "Caldera", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Caldera", "CalderaFormats", "CalderaGraph",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
 
