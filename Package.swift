@@ -70,6 +70,6 @@ let package = Package(
                 "CalderaModels", "CalderaFormats", "CalderaCPU", "CalderaGPU", "Caldera", "CalderaTestSupport",
             ],
             resources: [.copy("Fixtures")]),
-        .testTarget(name: "CalderaCLITests", dependencies: ["CalderaFormats", "CalderaTestSupport"]),
+        .testTarget(name: "CalderaCLITests", dependencies: ["CalderaGraph", "CalderaFormats", "CalderaTestSupport"]),
     ]
 )

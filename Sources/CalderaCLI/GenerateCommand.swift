@@ -127,6 +127,6 @@ struct GenerateCommand: ParsableCommand {
     private static func picture(_ image: GeneratedImage) -> PNGPicture {
         PNGPicture(
             width: image.width, height: image.height, rgb: image.rgb,
-            text: [PNGPicture.Text("parameters", image.parameters)])
+            text: [PNGPicture.Text(GenerationParameters.keyword, image.parameters)])
     }
 }

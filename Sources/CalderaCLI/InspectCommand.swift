@@ -24,7 +24,7 @@ struct InspectCommand: ParsableCommand {
     }
 
     private static func text(_ report: InspectionReport) -> String {
-        var sections = ["\(report.path): \(report.kind)\narchitecture: \(report.architecture)"]
+        var sections = ["\(report.path): \(report.kind)\narchitecture: \(report.architecture.onOneLine)"]
         if !report.parts.isEmpty { sections.append(parts(report)) }
         if let tensors = report.tensors { sections.append(self.tensors(tensors)) }
         if !report.metadata.isEmpty { sections.append(metadata(report.metadata)) }

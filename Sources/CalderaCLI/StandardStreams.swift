@@ -33,7 +33,7 @@ enum StandardStreams {
 
     /// One line that says what went wrong.
     static func reportError(_ message: String) {
-        report("caldera: error: " + oneLine(message))
+        report("caldera: error: " + message.onOneLine)
     }
 
     static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
@@ -43,22 +43,6 @@ enum StandardStreams {
         var size = winsize()
         guard ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return nil }
         return Int(size.ws_col)
-    }
-
-    /// The text with line breaks as spaces and other control characters made visible: names out of a broken or hostile
-    /// file must neither break the line nor command the terminal.
-    private static func oneLine(_ text: String) -> String {
-        var line = ""
-        for scalar in text.unicodeScalars {
-            if scalar == "\n" || scalar == "\t" {
-                line.append(" ")
-            } else if scalar.properties.generalCategory == .control {
-                line += scalar.escaped(asASCII: true)
-            } else {
-                line.unicodeScalars.append(scalar)
-            }
-        }
-        return line
     }
 
     private static func terminated(_ text: String) -> String { text.hasSuffix("\n") ? text : text + "\n" }
@@ -87,5 +71,23 @@ enum StandardStreams {
     private static func waitUntilWritable(_ descriptor: Int32) {
         var entry = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
         poll(&entry, 1, -1)
+    }
+}
+
+extension String {
+    /// The text with line breaks as spaces and other control characters made visible: names out of a broken or hostile
+    /// file must neither break a line nor command the terminal.
+    var onOneLine: String {
+        var line = String.UnicodeScalarView()
+        for scalar in unicodeScalars {
+            if scalar == "\n" || scalar == "\t" {
+                line.append(" ")
+            } else if scalar.properties.generalCategory == .control {
+                line.append(contentsOf: scalar.escaped(asASCII: true).unicodeScalars)
+            } else {
+                line.append(scalar)
+            }
+        }
+        return String(line)
     }
 }

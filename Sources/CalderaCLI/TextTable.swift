@@ -8,7 +8,7 @@ struct TextTable {
         self.rightAligned = rightAligned
     }
 
-    mutating func add(_ cells: String...) { rows.append(cells) }
+    mutating func add(_ cells: String...) { rows.append(cells.map(\.onOneLine)) }
 
     /// The rows, one a line, two spaces between columns and `indentation` spaces before; no spaces at the end of a line.
     func text(indentation: Int = 0) -> String {
