@@ -7,8 +7,8 @@ struct CalderaCommand: ParsableCommand {
         commandName: "caldera",
         abstract: "Makes pictures from text with diffusion models, on Vulkan or on the processor.",
         discussion: """
-            Exit codes: 0 for success, 1 for a job that failed, 2 for bad usage, 130 when interrupted (Ctrl-C), 143 when \
-            terminated. Results go to the standard output, progress and errors to the standard error.
+            Exit codes: 0 for success, 1 for a job that failed, 2 for bad usage, 130 when interrupted (Ctrl-C), \
+            143 when terminated. Results go to the standard output, progress and errors to the standard error.
             """,
         version: "caldera \(CalderaVersion.current)",
         subcommands: [GenerateCommand.self, DevicesCommand.self, InspectCommand.self, ExplainCommand.self])

@@ -56,8 +56,8 @@ struct LoggingOptions: ParsableArguments {
     }
 }
 
-/// Numbers out of arguments, with a sentence for each way in which they can be wrong. Limits that depend on the model are
-/// checked by the façade.
+/// Numbers out of arguments, with a sentence for each way in which they can be wrong. The façade checks the limits that
+/// depend on the model.
 enum Numbers {
     /// A picture's width or height in pixels.
     static func side(_ text: String) throws -> Int {

@@ -32,7 +32,7 @@ enum Interrupts {
         let newline = StandardStreams.errorIsTerminal ? "\n" : ""
         StandardStreams.report(newline + "caldera: \(received == SIGINT ? "interrupted" : "terminated")")
         AtomicFile.removePending()
-        // Without the exit handlers: they would wait for, or pull the ground from under, the threads that still compute.
+        // Without the exit handlers, which would wait for the threads that still compute, or take away what they use.
         _exit(ExitStatus.interrupted(by: received))
     }
 }

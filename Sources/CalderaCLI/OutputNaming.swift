@@ -66,8 +66,8 @@ struct OutputNaming {
 
     // MARK: Names
 
-    /// The prompt's words as a file name: letters and digits of any script, in lower case, joined by hyphens. A long one
-    /// is cut to whole words within 80 bytes; a single longer word (some scripts write no spaces) is cut inside.
+    /// The prompt's words as a file name: letters and digits of any script, in lower case, joined by hyphens. A long
+    /// one is cut to whole words within 80 bytes; a single longer word (some scripts write no spaces) is cut inside.
     private static func slug(_ prompt: String) -> String {
         let words = prompt.lowercased().split { !$0.isLetter && !$0.isNumber }
         let slug = shortened(words.joined(separator: "-"), bytes: 80)

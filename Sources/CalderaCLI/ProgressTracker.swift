@@ -1,7 +1,7 @@
 import Foundation
 
-/// Counts steps and estimates what is left. Pictures are drawn in groups that run side by side; each group takes all its
-/// steps before the next one starts.
+/// Counts steps and estimates what is left. Pictures are drawn in groups that run side by side; each group takes all
+/// its steps before the next one starts.
 struct ProgressTracker {
     /// How many steps the rate is an average of: enough to be steady, few enough to follow a machine that slows down.
     private static let window = 8

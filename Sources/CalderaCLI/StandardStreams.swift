@@ -4,8 +4,8 @@ import Foundation
 /// The standard output, which carries results alone, and the standard error, which carries everything else. Both are
 /// unbuffered: what was written is out, whatever happens next.
 enum StandardStreams {
-    /// Opens /dev/null for each standard stream that the caller has closed; a file opened later would otherwise take its
-    /// number, and results would be printed into that file.
+    /// Opens /dev/null for each standard stream that the caller has closed; a file opened later would otherwise take
+    /// its number, and results would be printed into that file.
     static func openMissing() {
         for descriptor: Int32 in 0...2 where fcntl(descriptor, F_GETFD) < 0 {
             // The lowest free number is taken, which is this one: those below are open by now.
@@ -14,7 +14,8 @@ enum StandardStreams {
     }
 
     /// Writes the text and a newline, if it has none, to the standard output.
-    /// Throws `CalderaError` when it cannot be written, but not when a reader has seen enough (`caldera devices | head -1`).
+    /// Throws `CalderaError` when it cannot be written, but not when a reader has seen enough
+    /// (`caldera devices | head -1`).
     static func print(_ text: String) throws {
         let code = write(terminated(text), to: STDOUT_FILENO)
         if code == 0 || code == EPIPE { return }

@@ -10,7 +10,7 @@ struct TextTable {
 
     mutating func add(_ cells: String...) { rows.append(cells.map(\.onOneLine)) }
 
-    /// The rows, one a line, two spaces between columns and `indentation` spaces before; no spaces at the end of a line.
+    /// The rows, one a line, two spaces between columns and `indentation` spaces before; none at the end of a line.
     func text(indentation: Int = 0) -> String {
         let widths = columnWidths()
         let margin = String(repeating: " ", count: indentation)
