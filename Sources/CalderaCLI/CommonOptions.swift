@@ -11,7 +11,8 @@ struct DeviceOptions: ParsableArguments {
         parsing: .unconditional,
         help: ArgumentHelp(
             "Where to compute: auto (the best real GPU, else the processor), cpu, vulkan (the best Vulkan device, a "
-                + "software driver included), vulkan:INDEX or vulkan:NAME-PART (see `caldera devices`). (default: auto)",
+                + "software driver included), vulkan:INDEX or vulkan:NAME-PART (see `caldera devices`). "
+                + "(default: auto)",
             valueName: "device"),
         transform: DeviceChoice.init(argument:))
     var device: DeviceChoice?
