@@ -39,7 +39,8 @@ let package = Package(
         .executableTarget(
             name: "CalderaCLI",
             dependencies: [
-                "Caldera", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Caldera", "CalderaFormats", "CalderaGraph",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
 
@@ -70,6 +71,6 @@ let package = Package(
                 "CalderaModels", "CalderaFormats", "CalderaCPU", "CalderaGPU", "Caldera", "CalderaTestSupport",
             ],
             resources: [.copy("Fixtures")]),
-        .testTarget(name: "CalderaCLITests", dependencies: ["CalderaFormats", "CalderaTestSupport"]),
+        .testTarget(name: "CalderaCLITests", dependencies: ["CalderaGraph", "CalderaFormats", "CalderaTestSupport"]),
     ]
 )
