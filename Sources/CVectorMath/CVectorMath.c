@@ -17,7 +17,7 @@ typedef uint16_t halves __attribute__((ext_vector_type(WIDTH), aligned(2)));
 
 // MARK: Loads and stores
 
-// Each takes the number of elements that count: 16, or what is left at the end of a row. Other lanes are loaded as zero.
+// Each takes the number of elements that count, 16 or what is left of a row. Other lanes are loaded as zero.
 
 HELPER void load_f32(const float *source, size_t width, lanes *x) {
     if (width < WIDTH) *x = 0;
