@@ -3,6 +3,7 @@ import Caldera
 import CalderaFormats
 import CalderaGraph
 import Foundation
+import Logging
 
 /// `caldera generate`: prompt in, pictures out.
 struct GenerateCommand: ParsableCommand {
@@ -107,7 +108,24 @@ struct GenerateCommand: ParsableCommand {
         let generator = try ImageGenerator(
             model: model, variant: variant, device: device.choice, precision: device.precision)
         try generator.validate(request)
-        return try generator.generate(request) { display.update($0) }
+        let log = Logger(label: "caldera.generate")
+        log.debug("device \(generator.deviceName), model \(model ?? "embedded")")
+        let result = try generator.generate(request) { display.update($0) }
+        log.debug("\(Self.summary(result))")
+        return result
+    }
+
+    /// What the log says of a finished call.
+    private static func summary(_ result: GenerationResult) -> String {
+        let timings = result.timings
+        let stages = [
+            ("load", timings.load), ("compile", timings.compile), ("encode", timings.encode),
+            ("denoise", timings.denoiseSteps.reduce(0, +)), ("decode", timings.decode),
+        ]
+        let times = stages.map { "\($0.0) \(Units.fixed($0.1, digits: 2)) s" }.joined(separator: ", ")
+        return
+            "\(result.scheduler), \(result.precision.rawValue): \(times); peak \(Units.bytes(result.peakDeviceMemory)) "
+            + "on the device, \(Units.bytes(result.peakHostMemory)) on the host"
     }
 
     /// Writes the latents, then each picture, and prints each path as soon as its file is there.

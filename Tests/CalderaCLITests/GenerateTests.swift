@@ -59,6 +59,17 @@ struct GenerateTests {
         #expect(try folder.contents() == [name])
     }
 
+    @Test("--verbose logs to the standard error alone")
+    func verbose() throws {
+        let folder = try TemporaryFolder()
+        let run = ["generate", "x", "--seed", "1", "--output", "p.png"] + small
+        let quiet = try Program.run(run, in: folder)
+        let verbose = try Program.run(run + ["-v"], in: folder)
+        #expect(!quiet.error.contains("debug"))
+        #expect(verbose.error.contains("debug") && verbose.error.contains("device cpu"))
+        #expect(verbose.output == "p.png\n")
+    }
+
     @Test("--json prints one object with every field")
     func json() throws {
         let folder = try TemporaryFolder()
