@@ -9,7 +9,8 @@ import Synchronization
 /// then rounded to fp32:
 /// - rank 1, name ends with `weight` (a norm's gain): 1 + 0.1 sin(0.7 i + k)
 /// - rank 1, any other (a bias): 0.1 cos(0.3 i + k)
-/// - rank 2 and more: sin(0.1 ((7919 i + 104729 k) mod 10007)) / sqrt(product of all extents but the first)
+/// - rank 2 and more: u sqrt(3 / product of all extents but the first), where u in [-1, 1) is 2^-52 (h >> 11) - 1 and h
+///   the SplitMix64 finaliser (Steele, Lea and Flood 2014) of i + 2^32 k + 0x9E3779B97F4A7C15
 package final class DeterministicWeights: WeightSource {
     private struct Entry: Sendable {
         let index: Int
@@ -61,8 +62,8 @@ package final class DeterministicWeights: WeightSource {
         let phase = Double(entry.index)
         let indices = 0..<entry.shape.count
         if entry.shape.rank > 1 {
-            let scale = Double(entry.shape.extents.dropFirst().reduce(1, *)).squareRoot()
-            return indices.map { Float(wave[($0 * 7919 + entry.index * 104_729) % wave.count] / scale) }
+            let scale = (3 / Double(entry.shape.extents.dropFirst().reduce(1, *))).squareRoot()
+            return indices.map { Float(uniform($0, entry.index) * scale) }
         }
         if name.hasSuffix("weight") {
             return indices.map { Float(1 + 0.1 * sin(0.7 * Double($0) + phase)) }
@@ -70,6 +71,12 @@ package final class DeterministicWeights: WeightSource {
         return indices.map { Float(0.1 * cos(0.3 * Double($0) + phase)) }
     }
 
-    /// sin(0.1 n) for every n that the remainder can be.
-    private static let wave: [Double] = (0..<10007).map { sin(0.1 * Double($0)) }
+    /// u of the rule.
+    private static func uniform(_ element: Int, _ index: Int) -> Double {
+        var hash = UInt64(element) &+ UInt64(index) << 32 &+ 0x9E37_79B9_7F4A_7C15
+        hash = (hash ^ hash >> 30) &* 0xBF58_476D_1CE4_E5B9
+        hash = (hash ^ hash >> 27) &* 0x94D0_49BB_1331_11EB
+        hash ^= hash >> 31
+        return Double(hash >> 11) * 0x1p-52 - 1
+    }
 }
