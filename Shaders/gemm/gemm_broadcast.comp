@@ -1,0 +1,5 @@
+#version 460
+#extension GL_GOOGLE_include_directive : require
+// source [rows, inner] times weight [columns, inner] transposed, for software drivers.
+#include "gemm_source.glsl"
+#include "matrix_broadcast.glsl"

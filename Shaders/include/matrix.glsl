@@ -1,0 +1,64 @@
+// What every matrix kernel shares: result[row, column] = epilogue(sum over k of source[row, k] · weight[column, k]).
+//
+// k runs over `TAPS` pieces of `inner` elements: one piece for a matrix product, a piece for each kernel position of a
+// convolution, whose weight is packed as [column][kernel row][kernel column][channel]. A kernel file is a source (where
+// the elements of a row lie: gemm_source.glsl, conv_source.glsl) and a core (how the sum is tiled: matrix_tile.glsl,
+// matrix_broadcast.glsl). Specialization constants 0 to 7 belong to the core.
+#include "types.glsl"
+#include "activation.glsl"
+
+layout(local_size_x_id = 0) in;
+
+// Whether four k can be loaded, and four columns stored, at one time: the extents are multiples of 4, the addresses too.
+layout(constant_id = 8) const bool VECTOR_K = false;
+layout(constant_id = 9) const bool VECTOR_N = false;
+layout(constant_id = 10) const bool BIAS = false;
+layout(constant_id = 11) const bool ROW_BIAS = false;
+layout(constant_id = 12) const uint ACTIVATION = ACTIVATION_NONE;
+layout(constant_id = 13) const bool RESIDUAL = false;
+
+layout(push_constant) uniform Push {
+    Values source;
+    Values weight;
+    Values result;
+    Values bias;      // [columns]
+    Values rowBias;   // [batch or 1, columns]
+    Values residual;  // [rows, columns]
+    uint rows;
+    uint columns;
+    uint inner;
+    // The rows that share one row of rowBias.
+    uint rowsPerBias;
+    SOURCE_PUSH
+} push;
+
+const uint NOWHERE = 0xffffffffu;
+
+// Four k of a row that starts at element `start`; zeros outside.
+vec4 loadFour(Values values, uint start, uint k) {
+    if (start == NOWHERE) return vec4(0);
+    if (VECTOR_K) return k < push.inner ? load4(values, start + k) : vec4(0);
+    vec4 four = vec4(0);
+    [[unroll]] for (uint i = 0; i < 4; i++) {
+        if (k + i < push.inner) four[i] = float(values.at[start + k + i]);
+    }
+    return four;
+}
+
+void finish(uint row, uint column, float sum) {
+    uint index = row * push.columns + column;
+    if (BIAS) sum += float(push.bias.at[column]);
+    if (ROW_BIAS) sum += float(push.rowBias.at[row / push.rowsPerBias * push.columns + column]);
+    sum = activate(ACTIVATION, sum);
+    if (RESIDUAL) sum += float(push.residual.at[index]);
+    push.result.at[index] = STORE(sum);
+}
+
+void finish4(uint row, uint column, vec4 sum) {
+    uint index = row * push.columns + column;
+    if (BIAS) sum += load4(push.bias, column);
+    if (ROW_BIAS) sum += load4(push.rowBias, row / push.rowsPerBias * push.columns + column);
+    [[unroll]] for (uint i = 0; i < 4; i++) sum[i] = activate(ACTIVATION, sum[i]);
+    if (RESIDUAL) sum += load4(push.residual, index);
+    store4(push.result, index, sum);
+}
