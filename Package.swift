@@ -14,8 +14,8 @@ let package = Package(
     targets: [
         // C libraries.
         .target(name: "CVulkan", linkerSettings: [.linkedLibrary("dl")]),
-        .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
-        .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+        .target(name: "COneDNN", linkerSettings: [.linkedLibrary("dnnl"), .linkedLibrary("dl")]),
+        .target(name: "CPNG", linkerSettings: [.linkedLibrary("png"), .linkedLibrary("z")]),
 
         // The engine, from the inside out.
         .target(name: "CalderaGraph"),
@@ -50,7 +50,7 @@ let package = Package(
         .target(
             name: "CalderaTestSupport",
             dependencies: ["CalderaGraph", "CalderaFormats"], path: "Tests/CalderaTestSupport"),
-        .testTarget(name: "CalderaGraphTests", dependencies: ["CalderaGraph"]),
+        .testTarget(name: "CalderaGraphTests", dependencies: ["CalderaGraph", "CalderaTestSupport"]),
         .testTarget(name: "CalderaVulkanTests", dependencies: ["CalderaVulkan"]),
         .testTarget(
             name: "OperatorTests", dependencies: ["CalderaGraph", "CalderaCPU", "CalderaGPU", "CalderaTestSupport"]),

@@ -6,30 +6,30 @@ import CalderaText
 import Foundation
 
 /// A model in the diffusers folder layout, opened: configs read and checked, weights mapped.
-struct LoadedModel {
-    let folder: ModelFolder
-    let parts: PipelineParts
-    let defaults: ModelDefaults
+package struct LoadedModel {
+    package let folder: ModelFolder
+    package let parts: PipelineParts
+    package let defaults: ModelDefaults
 
     /// The name under which pictures remember the model.
-    var name: String { URL(fileURLWithPath: folder.path).lastPathComponent }
+    package var name: String { URL(fileURLWithPath: folder.path).lastPathComponent }
 }
 
 /// What a model's files say of a picture's size and sampling.
-struct ModelDefaults: Sendable, Equatable {
-    let width: Int
-    let height: Int
-    let steps: Int
-    let guidanceScale: Double
+package struct ModelDefaults: Sendable, Equatable {
+    package let width: Int
+    package let height: Int
+    package let steps: Int
+    package let guidanceScale: Double
 }
 
 /// Opens model folders.
-struct ModelLoader {
+package struct ModelLoader {
     let folder: ModelFolder
     let variant: String?
 
     /// Throws `CalderaError` when a file is missing or broken, or a config asks for what Caldera does not compute.
-    static func open(_ path: String, variant: String?) throws -> LoadedModel {
+    package static func open(_ path: String, variant: String?) throws -> LoadedModel {
         let loader = ModelLoader(folder: try ModelFolder(path), variant: variant)
         let parts = try loader.parts()
         return LoadedModel(folder: loader.folder, parts: parts, defaults: try loader.defaults(parts))
@@ -90,42 +90,5 @@ struct ModelLoader {
         return ModelDefaults(
             width: side, height: side, steps: try settings.int("steps", default: 50),
             guidanceScale: try settings.double("guidance_scale", default: guidance))
-    }
-}
-
-/// Weights under other names than their file's.
-final class RenamedWeights: WeightSource {
-    private let base: any WeightSource
-    private let stored: [String: String]
-
-    private init(_ base: any WeightSource, stored: [String: String]) {
-        self.base = base
-        self.stored = stored
-    }
-
-    /// The attention layers of autoencoders from before diffusers 0.17 are called `query`, `key`, `value`, `proj_attn`.
-    static func autoencoder(_ base: any WeightSource) -> any WeightSource {
-        let renames = ["query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"]
-        var stored: [String: String] = [:]
-        for name in base.names {
-            var path = name.split(separator: ".").map(String.init)
-            guard path.contains("attentions"), path.count >= 2, let renamed = renames[path[path.count - 2]] else {
-                continue
-            }
-            path[path.count - 2] = renamed
-            stored[path.joined(separator: ".")] = name
-        }
-        return stored.isEmpty ? base : RenamedWeights(base, stored: stored)
-    }
-
-    var names: [String] {
-        let old = Set(stored.values)
-        return base.names.filter { !old.contains($0) } + stored.keys.sorted()
-    }
-
-    func info(_ name: String) -> WeightInfo? { base.info(stored[name] ?? name) }
-
-    func withBytes<Result>(_ name: String, _ body: (UnsafeRawBufferPointer) throws -> Result) throws -> Result {
-        try base.withBytes(stored[name] ?? name, body)
     }
 }

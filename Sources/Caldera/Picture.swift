@@ -1,10 +1,10 @@
 import CalderaGraph
 
 /// From tensors to what files hold.
-enum Picture {
+package enum Picture {
     /// Pictures [B, H, W, 3] in -1...1 -> 8-bit RGB: x/2 + 1/2, clamped, times 255, rounded half to even
     /// (diffusers `VaeImageProcessor.postprocess` and `numpy_to_pil`).
-    static func bytes(_ pictures: HostTensor) -> [UInt8] {
+    package static func bytes(_ pictures: HostTensor) -> [UInt8] {
         pictures.floats.map { value in
             let unit = min(max(value / 2 + 0.5, 0), 1)
             return UInt8((unit * 255).rounded(.toNearestOrEven))
@@ -12,7 +12,7 @@ enum Picture {
     }
 
     /// [B, h, w, c] -> the elements of [B, c, h, w].
-    static func channelsFirst(_ tensor: HostTensor) -> [Float] {
+    package static func channelsFirst(_ tensor: HostTensor) -> [Float] {
         let (pixels, channels) = (tensor.shape[1] * tensor.shape[2], tensor.shape[3])
         let values = tensor.floats
         var result = [Float](repeating: 0, count: values.count)

@@ -53,6 +53,14 @@ public struct Convolution: Sendable, Hashable {
     /// inside the addressing: no enlarged picture is ever stored. Nil when the source is taken as it is.
     public var enlarged: Size?
 
+    public init(kernelHeight: Int, kernelWidth: Int, stride: Int, padding: Padding, enlarged: Size? = nil) {
+        self.kernelHeight = kernelHeight
+        self.kernelWidth = kernelWidth
+        self.stride = stride
+        self.padding = padding
+        self.enlarged = enlarged
+    }
+
     public struct Size: Sendable, Hashable {
         public let height: Int
         public let width: Int

@@ -1,7 +1,11 @@
 /// Turns a graph into a plan: fuses, sorts the nodes by how often they must run, and places every value.
 public enum Planner {
-    public static func plan(_ graph: Graph, limits: PlanLimits = PlanLimits()) throws -> Plan {
-        let nodes = Fusion.run(graph)
+    /// Throws `CalderaError` when a value is larger than one allocation may be. Without `fusing` every node of the
+    /// graph is kept as it is: what a fused plan is tested against.
+    public static func plan(
+        _ graph: Graph, limits: PlanLimits = PlanLimits(), fusing: Bool = true
+    ) throws -> Plan {
+        let nodes = fusing ? Fusion.run(graph) : graph.nodes
         let prompt = nodes.filter { $0.stage < .step }
         let step = nodes.filter { $0.stage == .step }
         let storages = graph.values.indices.map { graph.storage(of: $0) }

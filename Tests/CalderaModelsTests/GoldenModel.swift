@@ -8,32 +8,48 @@ import Foundation
 /// A family of the golden fixtures: its configs, its weights, and what diffusers computed with them.
 struct GoldenModel {
     let name: String
-    let folder: URL
     let golden: GoldenFile
+    private let tiny: TinyModel
 
-    static let tiny = ["sd15", "sd21", "sdxl", "refiner"]
+    static let embedded = "embedded"
+    static let fixtures = TestPaths.repository.appending(path: "Tests/CalderaModelsTests/Fixtures/models")
 
     init(_ name: String) throws {
         self.name = name
-        folder = TestPaths.repository.appendingPathComponent("Tests/CalderaModelsTests/Fixtures/models/\(name)")
-        golden = try GoldenFile(folder.appendingPathComponent("golden.safetensors"))
+        tiny = TinyModel(GoldenModel.fixtures.appending(path: name))
+        golden = try tiny.golden()
     }
 
     /// The folder that holds configs: the fixture's own, or the embedded model's.
-    private var configs: URL { name == "embedded" ? TestPaths.embeddedModel : folder }
+    private var configs: URL { name == GoldenModel.embedded ? TestPaths.embeddedModel : tiny.description }
 
     func config(_ part: String) throws -> JSONConfig {
-        try JSONConfig(contentsOf: configs.appendingPathComponent("\(part)/config.json").path)
+        try JSONConfig(contentsOf: configs.appending(path: "\(part)/config.json").path)
     }
 
     func has(_ part: String) -> Bool {
-        FileManager.default.fileExists(atPath: configs.appendingPathComponent("\(part)/config.json").path)
+        FileManager.default.fileExists(atPath: configs.appending(path: "\(part)/config.json").path)
     }
 
     func weights(_ part: String) throws -> any WeightSource {
-        name == "embedded"
-            ? try ModelFolder(TestPaths.embeddedModel.path).weights(part)
-            : try DeterministicWeights(manifest: folder.appendingPathComponent("\(part)/weights.json"))
+        let weights: any WeightSource =
+            name == GoldenModel.embedded
+            ? try ModelFolder(TestPaths.embeddedModel.path).weights(part) : try tiny.weights(part)
+        return part == "vae" ? RenamedWeights.autoencoder(weights) : weights
+    }
+
+    func holds(_ tensor: String) -> Bool { golden.names(startingWith: tensor).contains(tensor) }
+
+    /// Whole runs of the pipeline that the fixture holds.
+    func runs() throws -> [GoldenRuns.Run] { try tiny.runs().cases }
+
+    /// Calls `body` with the path of a complete model folder, made for the call where the fixture is only a description.
+    func withFolder(_ body: (String) throws -> Void) throws {
+        if name == GoldenModel.embedded { return try body(TestPaths.embeddedModel.path) }
+        let temporary = try TemporaryFolder()
+        let folder = temporary.url.appending(path: name)
+        try tiny.write(to: folder, embeddedModel: TestPaths.embeddedModel)
+        try body(folder.path)
     }
 }
 
@@ -67,7 +83,7 @@ struct GoldenRun {
     /// `group` is `unet` or `unet_odd`.
     func unet(_ group: String) throws -> Double {
         let unet = UNet(try UNetConfig(model.config("unet")))
-        let sample = channelsLast(try model.golden.tensor("\(group).sample"))
+        let sample = try model.golden.channelsLast("\(group).sample")
         let context = try model.golden.tensor("\(group).context")
         var inputs = [
             "sample": sample, "context": context, "timesteps": try model.golden.tensor("\(group).timestep"),
@@ -94,7 +110,7 @@ struct GoldenRun {
 
     func decoder(_ group: String) throws -> Double {
         let autoencoder = AutoencoderKL(try AutoencoderConfig(model.config("vae")))
-        let latents = channelsLast(try model.golden.tensor("\(group).latents"))
+        let latents = try model.golden.channelsLast("\(group).latents")
         let graph = Graph(dtype: dtype)
         graph.output(
             "decoded", try autoencoder.decode(graph, latents: graph.input("latents", latents.shape, dtype)))
@@ -103,7 +119,7 @@ struct GoldenRun {
 
     func encoder(_ group: String) throws -> Double {
         let autoencoder = AutoencoderKL(try AutoencoderConfig(model.config("vae")))
-        let image = channelsLast(try model.golden.tensor("\(group).image"))
+        let image = try model.golden.channelsLast("\(group).image")
         let graph = Graph(dtype: dtype)
         graph.output("moments", try autoencoder.encode(graph, picture: graph.input("image", image.shape, dtype)))
         return try errors(graph, model.weights("vae"), ["image": image]) { "\(group).\($0)" }["moments"] ?? .infinity
@@ -122,8 +138,8 @@ struct GoldenRun {
         var errors: [String: Double] = [:]
         for port in plan.outputs {
             let reference = try model.golden.tensor(golden(port.name))
-            let expected = reference.shape.rank == 4 ? channelsLast(reference) : reference
-            errors[port.name] = relativeL2(try executable.read(port.name).floats, expected.floats)
+            let expected = reference.shape.rank == 4 ? reference.channelsLast() : reference
+            errors[port.name] = relativeL2(try executable.read(port.name), expected)
         }
         return errors
     }

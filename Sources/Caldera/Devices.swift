@@ -1,0 +1,78 @@
+import CalderaCPU
+import CalderaGraph
+import CalderaVulkan
+
+/// A device and what matters of it here.
+public struct DeviceReport: Codable, Sendable {
+    /// The number for `--device vulkan:INDEX`; nil for the processor.
+    public let index: Int?
+    public let name: String
+    /// "discrete GPU", "integrated GPU", "virtual GPU", "software driver", "processor", ...
+    public let type: String
+    public let driver: String
+    public let apiVersion: String?
+    public let memoryBytes: Int
+    public let fp16Arithmetic: Bool
+    public let fp16Storage: Bool
+    public let bf16: Bool
+    public let cooperativeMatrixShapes: [String]
+    public let subgroupSize: Int?
+    public let sharedMemoryBytes: Int?
+    public let largestAllocationBytes: Int?
+    /// Why Caldera cannot use it; nil when it can.
+    public let unusableReason: String?
+}
+
+/// Every device of this machine, and what `--device auto` would take.
+public struct DevicesReport: Codable, Sendable {
+    public let devices: [DeviceReport]
+    /// The name of the device that `auto` takes.
+    public let chosen: String
+    /// What a person should know of the search: no loader, no driver.
+    public let note: String?
+}
+
+/// Finds devices.
+public enum Devices {
+    /// Never fails: a machine without Vulkan has its processor, and the note says what is missing.
+    public static func report() -> DevicesReport {
+        var found: [VulkanPhysicalDevice] = []
+        var note: String?
+        do {
+            found = try VulkanInstance().physicalDevices()
+        } catch {
+            note = "\(error)"
+        }
+        let best = DeviceSelection.best(of: found.filter { $0.info.kind != .software })
+        return DevicesReport(
+            devices: found.map(report) + [processor], chosen: best?.info.name ?? processor.name, note: note)
+    }
+
+    private static func report(_ device: VulkanPhysicalDevice) -> DeviceReport {
+        let info = device.info
+        return DeviceReport(
+            index: device.index, name: info.name, type: name(of: info.kind), driver: info.driver,
+            apiVersion: info.apiVersion, memoryBytes: info.memory, fp16Arithmetic: info.float16Arithmetic,
+            fp16Storage: info.float16Storage, bf16: false, cooperativeMatrixShapes: info.cooperativeMatrixShapes,
+            subgroupSize: info.subgroupSize, sharedMemoryBytes: info.sharedMemory,
+            largestAllocationBytes: info.largestAllocation, unusableReason: info.unusableReason)
+    }
+
+    private static var processor: DeviceReport {
+        DeviceReport(
+            index: nil, name: "cpu", type: "processor", driver: CPUBackend.libraryName, apiVersion: nil,
+            memoryBytes: HostMemory.available ?? 0, fp16Arithmetic: false, fp16Storage: false,
+            bf16: CPUBackend.supports(.bf16), cooperativeMatrixShapes: [], subgroupSize: nil, sharedMemoryBytes: nil,
+            largestAllocationBytes: nil, unusableReason: nil)
+    }
+
+    private static func name(of kind: VulkanDeviceInfo.Kind) -> String {
+        switch kind {
+        case .discrete: "discrete GPU"
+        case .integrated: "integrated GPU"
+        case .virtual: "virtual GPU"
+        case .software: "software driver"
+        case .other: "other"
+        }
+    }
+}

@@ -1,0 +1,4 @@
+/// This release of Caldera.
+public enum CalderaVersion {
+    public static let current = "0.1.0"
+}

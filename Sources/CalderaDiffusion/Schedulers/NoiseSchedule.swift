@@ -1,0 +1,120 @@
+import CalderaGraph
+import Foundation
+
+/// How much noise the training added at each of its timesteps.
+///
+/// The tables are fp32 and are built with torch's own roundings, because every scheduler of diffusers starts from them
+/// and small differences near zero signal grow large.
+struct NoiseSchedule: Sendable {
+    /// ᾱ_t, the share of signal variance left at timestep t; one per training timestep.
+    let alphasCumprod: [Float]
+    /// σ_t = sqrt((1 - ᾱ_t)/ᾱ_t), rising with t.
+    let sigmas: [Float]
+    let logSigmas: [Float]
+
+    var trainSteps: Int { alphasCumprod.count }
+
+    /// Reads num_train_timesteps, beta_start, beta_end, beta_schedule, trained_betas and rescale_betas_zero_snr.
+    ///
+    /// - Parameters:
+    ///   - defaultBetas: beta_start and beta_end where the configuration has none.
+    ///   - finiteSigmas: whether the last ᾱ of a zero-SNR schedule is lifted from 0 to 2^-24, as the schedulers that
+    ///     work with σ do.
+    init(config: SchedulerConfig, defaultBetas: (Double, Double) = (0.0001, 0.02), finiteSigmas: Bool) throws {
+        var betas = try Self.betas(config, defaultBetas)
+        let zeroSNR = try config.flag("rescale_betas_zero_snr", default: false)
+        if zeroSNR { betas = Self.rescaledToZeroSNR(betas) }
+        var alphas = Self.cumulativeProduct(betas.map { 1 - $0 })
+        if zeroSNR && finiteSigmas { alphas[alphas.count - 1] = 0x1p-24 }
+        alphasCumprod = alphas
+        sigmas = alphas.map { ((1 - $0) / $0).squareRoot() }
+        logSigmas = sigmas.map { log($0) }
+    }
+
+    /// σ at a timestep that may lie between two training steps or beyond their ends, linearly interpolated in σ.
+    func sigma(at timestep: Float) -> Double {
+        let position = min(max(Double(timestep), 0), Double(trainSteps - 1))
+        let low = Int(position)
+        let below = Double(sigmas[low])
+        guard low + 1 < trainSteps else { return below }
+        return below + (Double(sigmas[low + 1]) - below) * (position - Double(low))
+    }
+
+    // MARK: - Betas
+
+    private enum BetaSchedule: String, CaseIterable {
+        case linear
+        case scaledLinear = "scaled_linear"
+        case squaredCosine = "squaredcos_cap_v2"
+    }
+
+    private static func betas(_ config: SchedulerConfig, _ defaults: (Double, Double)) throws -> [Float] {
+        let count = try config.trainSteps()
+        if let trained = try config.numbers("trained_betas") {
+            guard trained.count == count, trained.allSatisfy({ $0 > 0 && $0 < 1 }) else {
+                throw config.error("trained_betas", "must hold \(count) numbers between 0 and 1")
+            }
+            return trained.map(Float.init)
+        }
+        let start = try unit(config, "beta_start", defaults.0)
+        let end = try unit(config, "beta_end", defaults.1)
+        switch try config.choice("beta_schedule", default: BetaSchedule.linear) {
+        case .linear:
+            return torchLinspace(Float(start), Float(end), count: count)
+        case .scaledLinear:
+            return torchLinspace(Float(start.squareRoot()), Float(end.squareRoot()), count: count).map { $0 * $0 }
+        case .squaredCosine:
+            return squaredCosineBetas(count: count)
+        }
+    }
+
+    private static func unit(_ config: SchedulerConfig, _ key: String, _ fallback: Double) throws -> Double {
+        let value = try config.number(key, default: fallback)
+        guard value > 0, value < 1 else { throw config.error(key, "is \(value); it must lie between 0 and 1") }
+        return value
+    }
+
+    /// Nichol and Dhariwal 2021, "Improved Denoising Diffusion Probabilistic Models", equation 17.
+    private static func squaredCosineBetas(count: Int) -> [Float] {
+        func alphaBar(_ index: Int) -> Double {
+            let cosine = cos((Double(index) / Double(count) + 0.008) / 1.008 * Double.pi / 2)
+            return cosine * cosine
+        }
+        return (0..<count).map { Float(min(1 - alphaBar($0 + 1) / alphaBar($0), 0.999)) }
+    }
+
+    /// Lin et al. 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed", algorithm 1: shifts and scales
+    /// sqrt(ᾱ) so that the last one is zero and the first one stays.
+    private static func rescaledToZeroSNR(_ betas: [Float]) -> [Float] {
+        var roots = cumulativeProduct(betas.map { 1 - $0 }).map { $0.squareRoot() }
+        let (first, last) = (roots[0], roots[roots.count - 1])
+        let scale = first / (first - last)
+        roots = roots.map { ($0 - last) * scale }
+        let alphasCumprod = roots.map { $0 * $0 }
+        return alphasCumprod.indices.map { index in
+            1 - (index == 0 ? alphasCumprod[0] : alphasCumprod[index] / alphasCumprod[index - 1])
+        }
+    }
+}
+
+extension NoiseSchedule {
+    /// `torch.linspace` in fp32: from each end towards the middle, with one rounding per element.
+    static func torchLinspace(_ start: Float, _ end: Float, count: Int) -> [Float] {
+        guard count > 1 else { return [start] }
+        let step = (end - start) / Float(count - 1)
+        return (0..<count).map { index in
+            index < count / 2
+                ? start.addingProduct(step, Float(index))
+                : end.addingProduct(-step, Float(count - 1 - index))
+        }
+    }
+
+    /// `torch.cumprod` in fp32: accumulated in fp64, each product rounded.
+    private static func cumulativeProduct(_ values: [Float]) -> [Float] {
+        var product = 1.0
+        return values.map { value in
+            product *= Double(value)
+            return Float(product)
+        }
+    }
+}

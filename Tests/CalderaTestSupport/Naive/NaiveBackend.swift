@@ -1,0 +1,103 @@
+import CalderaGraph
+
+/// The reference of every operator test: runs a plan with the plainest loops, in double precision.
+///
+/// Values lie in a dictionary of arrays, so that nothing of the planner's placement can go wrong here.
+package final class NaiveBackend: Backend {
+    package let name = "naive"
+    package let limits = PlanLimits(alignment: 16)
+    package let peakMemory = 0
+    package let availableMemory: Int? = nil
+    private let roundsToDType: Bool
+
+    /// With `roundsToDType` every node's result is rounded to its element type, as a device would store it.
+    package init(roundsToDType: Bool = false) { self.roundsToDType = roundsToDType }
+
+    package func compile(_ plan: Plan, weights: any WeightSource) throws -> any Executable {
+        try NaiveExecutable(plan, weights: weights, roundsToDType: roundsToDType)
+    }
+
+    package func describe(_ node: Node, in plan: Plan) -> String { "\(node.op.name), plain loops" }
+}
+
+/// A tensor's elements in row-major order.
+struct Operand {
+    let shape: Shape
+    let values: [Double]
+}
+
+private final class NaiveExecutable: Executable {
+    private let plan: Plan
+    private let roundsToDType: Bool
+    /// By the value that owns the memory: views share their owner's entry.
+    private var contents: [Int: [Double]] = [:]
+
+    init(_ plan: Plan, weights: any WeightSource, roundsToDType: Bool) throws {
+        try plan.check(weights, part: "the test graph")
+        self.plan = plan
+        self.roundsToDType = roundsToDType
+        for port in plan.weights {
+            let dtype = weights.info(port.name)?.dtype ?? plan.dtype
+            contents[port.tensor.id] = try weights.withBytes(port.name) { ElementCoding.decoded($0, as: dtype) }
+        }
+    }
+
+    var memory: MemoryUse {
+        MemoryUse(weights: plan.weightSize, arena: plan.arenaSize, persistent: plan.persistentSize)
+    }
+
+    func write(_ name: String, _ tensor: HostTensor) throws {
+        let port = try plan.port(name)
+        guard port.tensor.shape == tensor.shape else {
+            throw CalderaError("\(name) is \(port.tensor.shape); a tensor \(tensor.shape) cannot be written to it.")
+        }
+        let values =
+            switch tensor.values {
+            case .float(let floats): floats.map { Double($0) }
+            case .int(let ints): ints.map { Double($0) }
+            }
+        store(values.map { ElementCoding.rounded($0, to: port.tensor.dtype) }, in: port.tensor)
+    }
+
+    func run(_ stage: Stage) throws {
+        for node in plan.nodes(stage) {
+            let values = try NaiveOperators.evaluate(node.op, try node.inputs.map(operand))
+            let isRounded = roundsToDType || node.output.dtype == .int32
+            store(isRounded ? values.map { ElementCoding.rounded($0, to: node.output.dtype) } : values, in: node.output)
+        }
+    }
+
+    func read(_ name: String) throws -> HostTensor {
+        let tensor = try plan.source(name).tensor
+        let values = try operand(tensor).values
+        if tensor.dtype == .int32 { return HostTensor(tensor.shape, values.map { Int32($0) }) }
+        return HostTensor(tensor.shape, values.map { Float($0) })
+    }
+
+    private func operand(_ tensor: Tensor) throws -> Operand {
+        let (owner, offset) = storage(of: tensor)
+        guard let values = contents[owner] else {
+            throw CalderaError(
+                "Value \(owner) \(plan.values[owner].origin) is read before anything has been written to it.")
+        }
+        return Operand(shape: tensor.shape, values: Array(values[offset..<offset + tensor.shape.count]))
+    }
+
+    private func store(_ values: [Double], in tensor: Tensor) {
+        let (owner, offset) = storage(of: tensor)
+        let size = plan.values[owner].tensor.shape.count
+        contents[owner, default: Array(repeating: .nan, count: size)]
+            .replaceSubrange(offset..<offset + values.count, with: values)
+    }
+
+    /// The value that owns a tensor's memory, and where in it the tensor starts, in elements.
+    private func storage(of tensor: Tensor) -> (owner: Int, offset: Int) {
+        var owner = tensor.id
+        var offset = 0
+        while case .view(let base, let step) = plan.values[owner].origin {
+            owner = base
+            offset += step
+        }
+        return (owner, offset)
+    }
+}
