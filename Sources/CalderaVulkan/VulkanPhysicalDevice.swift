@@ -17,6 +17,8 @@ package struct VulkanDeviceInfo: Sendable {
     /// Bytes of the largest single allocation and buffer.
     package var largestAllocation = 0
     package var subgroupSize = 0
+    /// Whether kernels can read another lane's value.
+    package var subgroupBroadcast = false
     /// Bytes of shared memory of a workgroup.
     package var sharedMemory = 0
     package var maxWorkgroupInvocations = 0
@@ -89,6 +91,8 @@ extension VulkanDeviceInfo {
         apiVersion =
             "\(cvulkan_version_major(version)).\(cvulkan_version_minor(version)).\(cvulkan_version_patch(version))"
         subgroupSize = Int(vulkan11.pointee.subgroupSize)
+        let operations = vulkan11.pointee.subgroupSupportedOperations
+        subgroupBroadcast = operations & VK_SUBGROUP_FEATURE_BALLOT_BIT.rawValue != 0
         largestAllocation = Int(clamping: vulkan11.pointee.maxMemoryAllocationSize)
         sharedMemory = Int(base.limits.maxComputeSharedMemorySize)
         maxWorkgroupInvocations = Int(base.limits.maxComputeWorkGroupInvocations)
