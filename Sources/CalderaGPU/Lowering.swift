@@ -46,7 +46,8 @@ struct Lowering {
             }
             guard tensor.dtype != .bfloat16 else {
                 throw CalderaError(
-                    "\(node.label): Vulkan computes in fp16 or fp32, not in bf16: use --precision fp16 or --device cpu.")
+                    "\(node.label): Vulkan computes in fp16 or fp32, not in bf16: use --precision fp16 or --device cpu."
+                )
             }
         }
     }

@@ -21,7 +21,8 @@ package struct MatrixTile: Sendable, Hashable, CustomStringConvertible {
     package let threads: Int
 
     /// A tile through shared memory; `threadRows` x `threadColumns` results for each thread, both multiples of 4.
-    static func shared(_ rows: Int, _ columns: Int, _ depth: Int, _ threadRows: Int, _ threadColumns: Int) -> MatrixTile
+    package static func shared(_ rows: Int, _ columns: Int, _ depth: Int, _ threadRows: Int, _ threadColumns: Int)
+        -> MatrixTile
     {
         MatrixTile(
             core: .shared, rows: rows, columns: columns, depth: depth, threadRows: threadRows,

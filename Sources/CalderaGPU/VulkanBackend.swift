@@ -2,11 +2,11 @@ import CalderaGraph
 import CalderaVulkan
 
 /// Runs plans on a Vulkan device.
-package final class VulkanBackend: Backend {
+public final class VulkanBackend: Backend {
     private let device: VulkanDevice
     private let matrixTile: MatrixTile?
     private var shaders: [String: [UInt32]] = [:]
-    package let limits: PlanLimits
+    public let limits: PlanLimits
 
     /// Kernels address an allocation's elements with 31 bits: at two bytes each, 4 GiB.
     private static let largestBlock = 1 << 32
@@ -19,12 +19,14 @@ package final class VulkanBackend: Backend {
         limits = PlanLimits(alignment: 256, blockSize: block / 256 * 256)
     }
 
-    package var name: String { device.info.name }
-    package var peakMemory: Int { device.peakAllocatedBytes }
-    package var availableMemory: Int? { max(0, device.info.memory - device.allocatedBytes) }
+    deinit { device.savePipelineCache() }
+
+    public var name: String { device.info.name }
+    public var peakMemory: Int { device.peakAllocatedBytes }
+    public var availableMemory: Int? { max(0, device.info.memory - device.allocatedBytes) }
 
     /// Throws `CalderaError` for a bf16 plan, when the device has no memory left, or a weight cannot be read.
-    package func compile(_ plan: Plan, weights: any WeightSource) throws -> any Executable {
+    public func compile(_ plan: Plan, weights: any WeightSource) throws -> any Executable {
         guard plan.dtype != .bfloat16 else {
             throw CalderaError(
                 "Vulkan computes in fp16 or fp32, not in bf16: use --precision fp16, --precision fp32 or --device cpu.",
@@ -35,11 +37,10 @@ package final class VulkanBackend: Backend {
         let prompt = try record(plan.promptNodes, lowering)
         let step = try record(plan.stepNodes, lowering)
         try memory.weights.finish()
-        device.savePipelineCache()
         return try VulkanExecutable(device, plan, memory, prompt: prompt, step: step)
     }
 
-    package func describe(_ node: Node, in plan: Plan) -> String {
+    public func describe(_ node: Node, in plan: Plan) -> String {
         let lowering = Lowering(
             device: device.info, plan: plan, memory: DescribedMemory(plan: plan), matrixTile: matrixTile)
         do {

@@ -99,7 +99,9 @@ final class VulkanExecutable: Executable {
         let count = port.shape.count
         if port.dtype == .int32 {
             let ints = [Int32](unsafeUninitializedCapacity: count) { buffer, filled in
-                if let source { UnsafeMutableRawBufferPointer(buffer).copyMemory(from: .init(start: source, count: 4 * count)) }
+                if let source {
+                    UnsafeMutableRawBufferPointer(buffer).copyMemory(from: .init(start: source, count: 4 * count))
+                }
                 filled = count
             }
             return HostTensor(port.shape, ints)

@@ -64,7 +64,9 @@ final class WeightStore {
         if let operand = constants[values] { return operand }
         let (chunk, operand) = try place(bytes: values.count * 4)
         try uploader.upload(bytes: operand.bytes, to: chunk, at: Int(operand.address - chunk.address)) { target in
-            values.withUnsafeBytes { target.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(target), byteCount: $0.count) }
+            values.withUnsafeBytes {
+                target.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(target), byteCount: $0.count)
+            }
         }
         constants[values] = operand
         return operand

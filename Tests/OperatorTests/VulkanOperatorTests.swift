@@ -21,19 +21,20 @@ import Testing
 
     /// Software drivers choose one core and real GPUs the other: each tiling is run here, wherever the test runs.
     @Test func everyMatrixTilingMatchesTheReference() throws {
-        let wanted = [
-            "matmul 33x40 to 65", "matmul of bias+rowBias+silu+residual", "convolution of bias+rowBias+silu+residual",
-            "graph: a residual block", "graph: a skip connection",
-        ]
         try withVulkan { device in
-            let cases = operatorCases.filter { row in wanted.contains { row.name.hasPrefix($0) } }
+            // Each epilogue of each tiling is a pipeline, which a software driver takes seconds to compile: a few cases of
+            // each kind, spread over the table.
+            let cases = ["matmul", "convolution"].flatMap { kind -> [OperatorCase] in
+                let rows = operatorCases.filter { $0.name.hasPrefix(kind) }
+                return stride(from: 3, to: rows.count, by: max(1, rows.count / 3)).map { rows[$0] }
+            }
+            #expect(cases.count >= 6)
             for tile in MatrixTile.candidates(on: device.info) {
                 let backend = VulkanBackend(device: device, matrixTile: tile)
-                for operatorCase in cases {
-                    for dtype in [DType.float32, .float16] {
-                        let report = try check(operatorCase, on: backend, dtype: dtype)
-                        #expect(report.passed, "\(tile.core) \(tile): \(report)")
-                    }
+                for (index, operatorCase) in cases.enumerated() {
+                    let dtype = index.isMultiple(of: 2) ? DType.float32 : .float16
+                    let report = try check(operatorCase, on: backend, dtype: dtype)
+                    #expect(report.passed, "\(tile.core) \(tile): \(report)")
                 }
             }
         }
@@ -43,9 +44,9 @@ import Testing
     @Test func smallBlocksChangeNothing() throws {
         try withVulkan { device in
             let backend = VulkanBackend(device: device)
-            for name in ["graph: a residual block", "graph: a transformer block", "graph: denoising over replays"] {
+            for name in ["graph: a residual block", "graph: a transformer block", "graph: a skip connection"] {
                 let operatorCase = try #require(operatorCases.first { $0.name == name })
-                let limits = PlanLimits(alignment: 256, blockSize: 16 << 10)
+                let limits = PlanLimits(alignment: 256, blockSize: 8 << 10)
                 let plan = try Planner.plan(try operatorCase.built(dtype: .float32).graph, limits: limits)
                 #expect(plan.arenaSize + plan.persistentSize > limits.blockSize)
                 let report = try check(operatorCase, on: backend, dtype: .float32, limits: limits)
