@@ -15,6 +15,7 @@ let package = Package(
         // C libraries.
         .target(name: "CVulkan", linkerSettings: [.linkedLibrary("dl")]),
         .target(name: "COneDNN", linkerSettings: [.linkedLibrary("dnnl"), .linkedLibrary("dl")]),
+        .target(name: "CVectorMath"),
         .target(name: "CPNG", linkerSettings: [.linkedLibrary("png"), .linkedLibrary("z")]),
 
         // The engine, from the inside out.
@@ -22,7 +23,7 @@ let package = Package(
         .target(name: "CalderaVulkan", dependencies: ["CVulkan", "CalderaGraph"]),
         .target(
             name: "CalderaGPU", dependencies: ["CalderaGraph", "CalderaVulkan"], plugins: ["CompileShaders"]),
-        .target(name: "CalderaCPU", dependencies: ["CalderaGraph", "COneDNN"]),
+        .target(name: "CalderaCPU", dependencies: ["CalderaGraph", "COneDNN", "CVectorMath"]),
         .target(name: "CalderaFormats", dependencies: ["CalderaGraph", "CPNG"]),
         .target(name: "CalderaText", dependencies: ["CalderaGraph"]),
         .target(name: "CalderaModels", dependencies: ["CalderaGraph"]),
@@ -38,7 +39,8 @@ let package = Package(
         .executableTarget(
             name: "CalderaCLI",
             dependencies: [
-                "Caldera", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Caldera", "CalderaFormats", "CalderaGraph",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
 
@@ -69,6 +71,6 @@ let package = Package(
                 "CalderaModels", "CalderaFormats", "CalderaCPU", "CalderaGPU", "Caldera", "CalderaTestSupport",
             ],
             resources: [.copy("Fixtures")]),
-        .testTarget(name: "CalderaCLITests", dependencies: ["CalderaFormats", "CalderaTestSupport"]),
+        .testTarget(name: "CalderaCLITests", dependencies: ["CalderaGraph", "CalderaFormats", "CalderaTestSupport"]),
     ]
 )

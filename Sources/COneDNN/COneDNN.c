@@ -79,7 +79,7 @@ bool cdnn_has_native_bfloat16(cdnn_engine *engine) {
     return ((int)dnnl_get_effective_cpu_isa() & wanted) == wanted;
 #else
     const cdnn_convolution shape = {1, 8, 8, 32, 32, 3, 3, 1, 1, 1, 1, 1, CDNN_BFLOAT16};
-    const cdnn_epilogue epilogue = {false, CDNN_NO_ACTIVATION, false};
+    const cdnn_epilogue epilogue = {false, CDNN_NO_ACTIVATION, false, false};
     cdnn_primitive *probe = NULL;
     if (cdnn_convolution_create(engine, &shape, &epilogue, &probe) != 0) return false;
     const bool native = strstr(cdnn_implementation(probe), "ref") == NULL;
@@ -97,6 +97,14 @@ static dnnl_status_t append_eltwise(dnnl_post_ops_t chain, dnnl_alg_kind_t funct
     return dnnl_post_ops_append_eltwise(chain, function, alpha, 0);
 #else
     return dnnl_post_ops_append_eltwise(chain, 1, function, alpha, 0);
+#endif
+}
+
+static dnnl_status_t append_destination(dnnl_post_ops_t chain) {
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_post_ops_append_sum(chain, 1, 0, dnnl_data_type_undef);
+#else
+    return dnnl_post_ops_append_sum(chain, 1);
 #endif
 }
 
@@ -125,6 +133,7 @@ static dnnl_status_t make_attributes(
         primitive->residual_index = dnnl_post_ops_len(chain);
         TRY(dnnl_post_ops_append_binary(chain, dnnl_binary_add, layout_view(&primitive->destination)));
     }
+    if (epilogue->accumulate) TRY(append_destination(chain));
     TRY(dnnl_primitive_attr_set_post_ops(*result, chain));
 end:
     if (chain) dnnl_post_ops_destroy(chain);

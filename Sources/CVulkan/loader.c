@@ -3,10 +3,10 @@
 #include <dlfcn.h>
 #include <string.h>
 
-PFN_vkGetInstanceProcAddr cvulkan_open(void) {
-    void *library = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
-    if (!library) return NULL;
-    return (PFN_vkGetInstanceProcAddr)dlsym(library, "vkGetInstanceProcAddr");
+PFN_vkGetInstanceProcAddr cvulkan_open(const char *library) {
+    void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+    if (!handle) return NULL;
+    return (PFN_vkGetInstanceProcAddr)dlsym(handle, "vkGetInstanceProcAddr");
 }
 
 // Extension functions: absent unless the extension is there and enabled.

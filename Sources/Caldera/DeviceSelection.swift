@@ -13,8 +13,12 @@ struct DeviceSelection {
     init(_ choice: DeviceChoice, precision wanted: Precision?) throws {
         guard let device = try DeviceSelection.vulkanDevice(choice) else {
             precision = wanted ?? .fp32
-            try CPUBackend.check(precision)
-            backend = try CPUBackend()
+            let processor = try CPUBackend()
+            guard processor.supports(precision) else {
+                throw CalderaError.usage(
+                    "This processor does not compute in \(precision.rawValue): choose --precision fp32.")
+            }
+            backend = processor
             return
         }
         precision = wanted ?? .fp16

@@ -59,10 +59,12 @@ public enum Devices {
     }
 
     private static var processor: DeviceReport {
-        DeviceReport(
-            index: nil, name: "cpu", type: "processor", driver: CPUBackend.libraryName, apiVersion: nil,
-            memoryBytes: HostMemory.available ?? 0, fp16Arithmetic: false, fp16Storage: false,
-            bf16: CPUBackend.supports(.bf16), cooperativeMatrixShapes: [], subgroupSize: nil, sharedMemoryBytes: nil,
+        let backend = try? CPUBackend()
+        return DeviceReport(
+            index: nil, name: "cpu", type: "processor",
+            driver: backend.map { "oneDNN \($0.libraryVersion), \($0.threads) threads" } ?? "oneDNN", apiVersion: nil,
+            memoryBytes: backend?.availableMemory ?? 0, fp16Arithmetic: false, fp16Storage: false,
+            bf16: backend?.supports(.bf16) ?? false, cooperativeMatrixShapes: [], subgroupSize: nil, sharedMemoryBytes: nil,
             largestAllocationBytes: nil, unusableReason: nil)
     }
 

@@ -18,7 +18,7 @@ package struct PipelinePlans {
     /// `pooled` [B, P].
     package func encoder(_ part: TextEncoderPart, batch: Int) throws -> Plan {
         let graph = Graph(dtype: precision.dtype)
-        let ids = graph.input("ids", [batch, part.tokenizer.maximumLength], .int32)
+        let ids = graph.input("ids", [batch, part.tokenizer.maxLength], .int32)
         let endOfText = graph.input("end_of_text", [batch], .int32)
         let output = try part.model(graph, ids: ids, endOfText: endOfText)
         switch parts.family {
@@ -54,7 +54,7 @@ package struct PipelinePlans {
             textChannels: parts.encoders.last?.model.config.projection ?? 0, timeIDs: request.timeIDs.count)
         return DenoisingGraph(
             pictures: pictures, height: request.height / scale, width: request.width / scale,
-            steps: schedule.steps.count, tokens: parts.encoders.first?.tokenizer.maximumLength ?? 0,
+            steps: schedule.steps.count, tokens: parts.encoders.first?.tokenizer.maxLength ?? 0,
             added: parts.unet.config.addsTextTime ? added : nil, guided: request.guided, noisy: schedule.usesNoise)
     }
 

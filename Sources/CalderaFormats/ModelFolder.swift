@@ -45,7 +45,8 @@ public struct ModelFolder: Sendable {
     public func folder(_ component: String) throws -> String {
         guard components[component] != nil else {
             throw CalderaError(
-                "\(index.path) lists no component \(component); it has \(components.keys.sorted().joined(separator: ", ")).")
+                "\(index.path) lists no component \(component); it has \(components.keys.sorted().joined(separator: ", "))."
+            )
         }
         let folder = URL(fileURLWithPath: path).appendingPathComponent(component).path
         var isFolder: ObjCBool = false

@@ -45,7 +45,8 @@ public enum PNGFile {
             throw CalderaError.usage("A PNG picture cannot be \(picture.width)x\(picture.height).")
         }
         guard picture.rgb.count == picture.width * picture.height * 3 else {
-            throw CalderaError("\(picture.rgb.count) bytes are no picture of \(picture.width)x\(picture.height) in RGB.")
+            throw CalderaError(
+                "\(picture.rgb.count) bytes are no picture of \(picture.width)x\(picture.height) in RGB.")
         }
         var message = [CChar](repeating: 0, count: Int(CPNG_MESSAGE_SIZE))
         var bytes: UnsafeMutablePointer<UInt8>?

@@ -129,7 +129,9 @@ struct SafetensorsHeader: Sendable {
         _ tensors: [String: SafetensorsTensor], dataCount: Int, _ path: String
     ) throws {
         let ordered = tensors.sorted {
-            ($0.value.range.lowerBound, $0.value.range.upperBound) < ($1.value.range.lowerBound, $1.value.range.upperBound)
+            ($0.value.range.lowerBound, $0.value.range.upperBound) < (
+                $1.value.range.lowerBound, $1.value.range.upperBound
+            )
         }
         var end = 0
         for (name, tensor) in ordered {
@@ -196,6 +198,7 @@ extension DecodingError {
             return (found.codingPath.map(\.stringValue) + [key.stringValue, "missing"]).joined(separator: " ")
         @unknown default: return "no valid JSON"
         }
-        return context.codingPath.isEmpty ? "no valid JSON" : context.codingPath.map(\.stringValue).joined(separator: " ")
+        return context.codingPath.isEmpty
+            ? "no valid JSON" : context.codingPath.map(\.stringValue).joined(separator: " ")
     }
 }

@@ -12,8 +12,9 @@ public enum SafetensorsWriter {
 
         /// Throws `CalderaError` when `bytes` is not what the type and shape need.
         public init(_ name: String, dtype: DType, shape: Shape, bytes: [UInt8]) throws {
-            guard let count = Shape.checkedCount(shape.extents), count.multipliedReportingOverflow(by: dtype.size)
-                == (bytes.count, false)
+            guard let count = Shape.checkedCount(shape.extents),
+                count.multipliedReportingOverflow(by: dtype.size)
+                    == (bytes.count, false)
             else {
                 throw CalderaError("Tensor \(name) has \(bytes.count) bytes, which \(dtype) \(shape) does not fill.")
             }

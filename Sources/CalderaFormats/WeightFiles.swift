@@ -39,7 +39,8 @@ struct WeightFiles {
         guard let only = variants.first, let found = pick(only) else { throw nothing() }
         guard variants.count == 1 else {
             throw CalderaError(
-                "\(folder) holds several variants and no plain weights; choose one of \(variants.joined(separator: ", ")).")
+                "\(folder) holds several variants and no plain weights; choose one of \(variants.joined(separator: ", "))."
+            )
         }
         return found
     }

@@ -1,69 +1,68 @@
-import CalderaGraph
 import Foundation
 
-/// CLIP's tokenizer, as transformers' `CLIPTokenizer` computes it: NFC, white space collapsed, lower case, words split by
-/// kind of character, byte-pair merges with an end-of-word mark.
-/// Reference: transformers `tokenization_clip.py`; openai/CLIP `simple_tokenizer.py`.
-package final class CLIPTokenizer: Sendable {
-    /// Ids of a sequence: start, text, end, padding.
-    package let maximumLength: Int
-    private let merges: BytePairMerges
-    private let startOfText: Int32
-    private let endOfText: Int32
-    private let padding: Int32
-    /// Ids of each byte's symbol within a word, and at a word's end.
-    private let innerBytes: [Int32]
-    private let finalBytes: [Int32]
-    private let splitter: CLIPWordSplitter
+/// CLIP's byte pair encoding, the same ids as transformers' `CLIPTokenizer` gives.
+public struct CLIPTokenizer: Sendable {
+    /// The length of a padded sequence: 77.
+    public let maxLength: Int
+    public let startOfText: Int32
+    public let endOfText: Int32
+    /// What fills a sequence behind its end: `endOfText` for CLIP ViT-L, 0 for OpenCLIP's encoders.
+    public let pad: Int32
+    /// Ids are below this.
+    public let vocabularySize: Int
 
-    /// Reads `vocab.json`, `merges.txt` and, where they are there, `tokenizer_config.json` and
-    /// `special_tokens_map.json`. Throws `CalderaError` for files that are missing or malformed.
-    package init(folder: URL) throws {
-        func path(_ name: String) -> String { folder.appendingPathComponent(name).path }
-        merges = try BytePairMerges(vocabulary: path("vocab.json"), merges: path("merges.txt"))
-        let vocabulary = merges.vocabulary
-        let settings = try CLIPTokenizerSettings(folder: folder)
-        func id(_ token: String) throws -> Int32 {
-            guard let id = vocabulary[token] else {
-                throw CalderaError(
-                    "\(path("vocab.json")) lacks the special token \(token): the files do not belong together.")
-            }
-            return id
-        }
-        startOfText = try id(settings.start.text)
-        endOfText = try id(settings.end.text)
-        padding = try id(settings.padding.text)
-        maximumLength = settings.maximumLength
-        innerBytes = try ByteSymbols.all.map(id)
-        finalBytes = try ByteSymbols.all.map { try id($0 + "</w>") }
-        splitter = CLIPWordSplitter(
-            special: try settings.tokens.map {
-                SpecialToken(text: $0.text, id: try id($0.text), isNormalized: $0.isNormalized)
-            })
+    private let encoder: BytePairEncoder
+    /// Tokens that are looked for in the text as it was typed, and those in normalized text.
+    private let typed: AddedTokens
+    private let normalized: AddedTokens
+
+    /// Reads the tokenizer folder of a diffusers model: `vocab.json` and `merges.txt`, with `tokenizer_config.json`,
+    /// `special_tokens_map.json` and `added_tokens.json` where they exist.
+    /// Throws `CalderaError` when a file is missing or malformed.
+    public init(folder: URL) throws {
+        let files = try CLIPTokenizerFiles(folder)
+        maxLength = files.maxLength
+        startOfText = files.startOfText
+        endOfText = files.endOfText
+        pad = files.pad
+        vocabularySize = Int(max(files.vocabulary.values.max() ?? 0, files.added.map(\.id).max() ?? 0)) + 1
+        encoder = try BytePairEncoder(
+            vocabulary: files.vocabulary, merges: files.merges, unknown: files.unknown, path: files.mergesPath)
+        typed = AddedTokens(files.added.filter { !$0.isNormalized }, normalize: CLIPTextSplitter.normalize)
+        normalized = AddedTokens(files.added.filter(\.isNormalized), normalize: CLIPTextSplitter.normalize)
     }
 
-    /// The ids of a text, without start, end or padding.
-    package func encode(_ text: String) -> [Int32] {
-        splitter.pieces(of: text).flatMap { piece -> [Int32] in
+    /// The ids of a text of any length, without those of start and end.
+    public func encode(_ text: String) -> [Int32] {
+        let scalars = Array(text.unicodeScalars)
+        var ids: [Int32] = []
+        for piece in typed.pieces(scalars) {
             switch piece {
-            case .special(let id): [id]
-            case .word(let word): encode(word: word)
+            case .token(let id): ids.append(id)
+            case .text(let range): encode(segment: scalars[range], into: &ids)
             }
         }
+        return ids
     }
 
-    /// Start, at most `maximumLength` - 2 ids of the text, end, padding; and the position of the first end.
-    package func tokens(_ text: String) -> (ids: [Int32], endOfText: Int) {
-        let body = encode(text).prefix(maximumLength - 2)
-        let ids = [startOfText] + body + [endOfText]
-        let padded = ids + Array(repeating: padding, count: maximumLength - ids.count)
-        return (padded, padded.firstIndex(of: endOfText) ?? 0)
+    /// The `maxLength` ids that a text encoder takes: start, as much of the text as fits, end, padding; and the index
+    /// of the first end of text, where pooled outputs are taken.
+    public func tokens(_ text: String) -> (ids: [Int32], endOfText: Int) {
+        var ids = [startOfText] + encode(text).prefix(maxLength - 2) + [endOfText]
+        ids += [Int32](repeating: pad, count: maxLength - ids.count)
+        return (ids, ids.firstIndex(of: endOfText) ?? maxLength - 1)
     }
 
-    private func encode(word: String) -> [Int32] {
-        var symbols = word.utf8.map { innerBytes[Int($0)] }
-        guard let last = word.utf8.last else { return [] }
-        symbols[symbols.count - 1] = finalBytes[Int(last)]
-        return merges.merge(symbols)
+    private func encode(segment: ArraySlice<Unicode.Scalar>, into ids: inout [Int32]) {
+        var view = Substring.UnicodeScalarView()
+        view.append(contentsOf: segment)
+        let scalars = CLIPTextSplitter.normalize(view)
+        for piece in normalized.pieces(scalars) {
+            switch piece {
+            case .token(let id): ids.append(id)
+            case .text(let range):
+                CLIPTextSplitter.forEachWord(scalars[range]) { encoder.encode($0, into: &ids) }
+            }
+        }
     }
 }

@@ -22,9 +22,15 @@ package final class VulkanBuffer {
     private let memory: VkDeviceMemory
     private let device: VulkanDevice
 
-    /// Throws `CalderaError` when the device has not that much memory left.
+    /// Throws `CalderaError` when no buffer of the device can be that large, or it has not that much memory left.
     package init(_ device: VulkanDevice, size: Int, kind: Kind) throws {
         let functions = device.functions
+        guard size >= 0 else { throw CalderaError("A buffer cannot have \(size) bytes.") }
+        guard size <= device.info.largestAllocation else {
+            throw CalderaError(
+                "\(device.info.name) has no buffers of \(size) bytes: its largest allocation is "
+                    + "\(device.info.largestAllocation).")
+        }
         var info = VkBufferCreateInfo()
         info.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO
         info.size = VkDeviceSize(max(size, 16))
@@ -53,8 +59,10 @@ package final class VulkanBuffer {
         device.didAllocate(size)
     }
 
+    /// Work under way may still use the memory, so the device finishes first.
     deinit {
         let functions = device.functions
+        _ = functions.vkDeviceWaitIdle(device.handle)
         functions.vkDestroyBuffer(device.handle, handle, nil)
         functions.vkFreeMemory(device.handle, memory, nil)
         device.didFree(size)

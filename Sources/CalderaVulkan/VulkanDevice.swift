@@ -37,11 +37,21 @@ package final class VulkanDevice {
         var functions = CVulkanDevice()
         let complete = withUnsafePointer(to: instance.functions) { cvulkan_load_device($0, handle, &functions) }
         guard complete else {
+            functions.vkDestroyDevice?(handle, nil)
             throw CalderaError("The driver of \(physical.info.name) lacks functions of Vulkan 1.3: update it.")
         }
         var queue: VkQueue?
         functions.vkGetDeviceQueue(handle, family, 0, &queue)
-        guard let queue else { throw CalderaError("The device \(physical.info.name) gave no queue.") }
+        guard let queue else {
+            functions.vkDestroyDevice(handle, nil)
+            throw CalderaError("The device \(physical.info.name) gave no queue.")
+        }
+        do {
+            pipelineLayout = try VulkanDevice.layout(handle, functions)
+        } catch {
+            functions.vkDestroyDevice(handle, nil)
+            throw error
+        }
         self.physical = physical
         self.handle = handle
         self.functions = functions
@@ -49,7 +59,6 @@ package final class VulkanDevice {
         queueFamily = family
         memoryTypes = VulkanDevice.memoryTypes(physical)
         self.pipelineCache = pipelineCache ?? PipelineCacheFile(identity: physical.info.cacheIdentity)
-        pipelineLayout = try VulkanDevice.layout(handle, functions)
         cacheHandle = VulkanDevice.cache(handle, functions, initial: self.pipelineCache.load())
     }
 

@@ -38,6 +38,8 @@ final class VulkanFeatures {
         vulkan12.pointee.bufferDeviceAddress = on
         vulkan12.pointee.timelineSemaphore = on
         vulkan13.pointee.synchronization2 = on
+        // glslang states workgroup sizes in a way that needs this; Vulkan 1.3 demands it of every device.
+        vulkan13.pointee.maintenance4 = on
     }
 
     var int64: Bool { base.pointee.features.shaderInt64 != 0 }

@@ -13,11 +13,12 @@ package final class VulkanInstance: @unchecked Sendable {
 
     /// - Parameter validation: run everything under the Khronos validation layer, synchronisation checks included, and
     ///   collect its messages.
+    /// - Parameter loader: the file name of the loader, searched where the system keeps its libraries.
     /// Throws `CalderaError` when there is no loader, no driver of Vulkan 1.3, or no validation layer though asked for.
-    package init(validation: Bool = false) throws {
-        guard let entry = cvulkan_open() else {
+    package init(validation: Bool = false, loader: String = "libvulkan.so.1") throws {
+        guard let entry = cvulkan_open(loader) else {
             throw CalderaError(
-                "No Vulkan loader (libvulkan.so.1) was found: install libvulkan1 and a driver, or use --device cpu.")
+                "No Vulkan loader (\(loader)) was found: install libvulkan1 and a driver, or use --device cpu.")
         }
         var globals = CVulkanGlobals()
         guard cvulkan_load_globals(entry, &globals) else {
@@ -74,8 +75,9 @@ package final class VulkanInstance: @unchecked Sendable {
             info.pNext = UnsafeRawPointer(arena.value(features))
             info.enabledLayerCount = 1
             info.ppEnabledLayerNames = arena.strings([validationLayer])
-            info.enabledExtensionCount = 1
-            info.ppEnabledExtensionNames = arena.strings([VK_EXT_DEBUG_UTILS_EXTENSION_NAME])
+            let extensions = [VK_EXT_DEBUG_UTILS_EXTENSION_NAME, VK_EXT_VALIDATION_FEATURES_EXTENSION_NAME]
+            info.enabledExtensionCount = UInt32(extensions.count)
+            info.ppEnabledExtensionNames = arena.strings(extensions)
         }
         var handle: VkInstance?
         let result = globals.vkCreateInstance(&info, nil, &handle)

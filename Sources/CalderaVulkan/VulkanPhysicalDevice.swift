@@ -14,7 +14,7 @@ package struct VulkanDeviceInfo: Sendable {
     package var apiVersion = ""
     /// Bytes of the largest device-local heap.
     package var memory = 0
-    /// Bytes of the largest single allocation and buffer.
+    /// Bytes of the largest allocation that can be one buffer.
     package var largestAllocation = 0
     package var subgroupSize = 0
     /// Whether kernels can read another lane's value.
@@ -23,6 +23,9 @@ package struct VulkanDeviceInfo: Sendable {
     package var sharedMemory = 0
     package var maxWorkgroupInvocations = 0
     package var maxWorkgroupCount: (Int, Int, Int) = (65_535, 65_535, 65_535)
+    /// Bits that count in a timestamp of the compute queue, 0 where it has none, and nanoseconds of one tick.
+    package var timestampBits = 0
+    package var timestampPeriod = 0.0
     package var float16Arithmetic = false
     package var float16Storage = false
     /// "16x16x16 fp16 -> fp32", as the device lists them.
@@ -45,18 +48,27 @@ package struct VulkanPhysicalDevice: @unchecked Sendable {
         self.instance = instance
         self.handle = handle
         self.index = index
-        info = VulkanDeviceInfo(instance.functions, handle)
+        let family = VulkanPhysicalDevice.computeFamily(instance.functions, handle)
+        computeQueueFamily = family?.index
+        var info = VulkanDeviceInfo(instance.functions, handle)
+        info.timestampBits = family?.timestampBits ?? 0
+        if family == nil { info.unusableReason = info.unusableReason ?? "it lacks a compute queue" }
+        self.info = info
     }
 
     /// The queue family to use: one for compute alone where there is one, as it runs beside the desktop's work.
-    var computeQueueFamily: UInt32? {
+    let computeQueueFamily: UInt32?
+
+    private static func computeFamily(
+        _ functions: CVulkanInstance, _ device: VkPhysicalDevice
+    ) -> (index: UInt32, timestampBits: Int)? {
         var count: UInt32 = 0
-        instance.functions.vkGetPhysicalDeviceQueueFamilyProperties(handle, &count, nil)
+        functions.vkGetPhysicalDeviceQueueFamilyProperties(device, &count, nil)
         var families = [VkQueueFamilyProperties](repeating: VkQueueFamilyProperties(), count: Int(count))
-        instance.functions.vkGetPhysicalDeviceQueueFamilyProperties(handle, &count, &families)
+        functions.vkGetPhysicalDeviceQueueFamilyProperties(device, &count, &families)
         let compute = families.indices.filter { families[$0].queueFlags & VK_QUEUE_COMPUTE_BIT.rawValue != 0 }
         let alone = compute.first { families[$0].queueFlags & VK_QUEUE_GRAPHICS_BIT.rawValue == 0 }
-        return (alone ?? compute.first).map(UInt32.init)
+        return (alone ?? compute.first).map { (UInt32($0), Int(families[$0].timestampValidBits)) }
     }
 }
 
@@ -73,8 +85,11 @@ extension VulkanDeviceInfo {
     private mutating func readProperties(
         _ functions: CVulkanInstance, _ device: VkPhysicalDevice, _ arena: PointerArena
     ) {
+        let vulkan13 = arena.result(VkPhysicalDeviceVulkan13Properties())
+        vulkan13.pointee.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES
         let vulkan12 = arena.result(VkPhysicalDeviceVulkan12Properties())
         vulkan12.pointee.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES
+        vulkan12.pointee.pNext = UnsafeMutableRawPointer(vulkan13)
         let vulkan11 = arena.result(VkPhysicalDeviceVulkan11Properties())
         vulkan11.pointee.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES
         vulkan11.pointee.pNext = UnsafeMutableRawPointer(vulkan12)
@@ -93,9 +108,11 @@ extension VulkanDeviceInfo {
         subgroupSize = Int(vulkan11.pointee.subgroupSize)
         let operations = vulkan11.pointee.subgroupSupportedOperations
         subgroupBroadcast = operations & VK_SUBGROUP_FEATURE_BALLOT_BIT.rawValue != 0
-        largestAllocation = Int(clamping: vulkan11.pointee.maxMemoryAllocationSize)
+        largestAllocation = Int(
+            clamping: min(vulkan11.pointee.maxMemoryAllocationSize, vulkan13.pointee.maxBufferSize))
         sharedMemory = Int(base.limits.maxComputeSharedMemorySize)
         maxWorkgroupInvocations = Int(base.limits.maxComputeWorkGroupInvocations)
+        timestampPeriod = Double(base.limits.timestampPeriod)
         let counts = base.limits.maxComputeWorkGroupCount
         maxWorkgroupCount = (Int(counts.0), Int(counts.1), Int(counts.2))
         cacheIdentity =

@@ -75,7 +75,7 @@ struct Glslang: Sendable {
     /// glslang's `ERROR: file:line: text` as `file:line: error: text`, the form that editors and build logs know.
     private func diagnostics(_ output: String, _ variant: Variant) -> String {
         let errors = output.split(separator: "\n").compactMap { line -> String? in
-            guard line.hasPrefix("ERROR: ") else { return nil }
+            guard line.hasPrefix("ERROR: "), !line.hasSuffix("compilation terminated ") else { return nil }
             let text = line.dropFirst("ERROR: ".count)
             guard let place = text.firstMatch(of: #/^(.+?:\d+): /#) else { return nil }
             return "\(place.1): error: \(text[place.range.upperBound...]) (variant \(variant.name))"

@@ -12,7 +12,8 @@ struct ShaderCompiler {
             let options = try Options(Array(CommandLine.arguments.dropFirst()))
             try run(options)
         } catch {
-            FileHandle.standardError.write(Data("error: \(error)\n".utf8))
+            let text = "\(error)"
+            FileHandle.standardError.write(Data((text.contains(": error: ") ? text : "error: \(text)").utf8 + [10]))
             exit(1)
         }
     }

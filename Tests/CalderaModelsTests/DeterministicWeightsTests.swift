@@ -64,7 +64,7 @@ struct TinyModelTests {
         let golden = try model.golden()
         for name in ["unet.output", "unet_odd.output", "vae.decoded", "vae.moments", "vae_odd.decoded"] {
             let tensor = try golden.tensor(name)
-            #expect(tensor.floats.allSatisfy(\.isFinite), "\(name)")
+            #expect(tensor.floats.allSatisfy { $0.isFinite }, "\(name)")
             #expect(relativeL2(tensor.channelsLast().channelsFirst(), tensor) == 0, "\(name)")
         }
         for component in try model.components() where component.hasPrefix("text_encoder") {

@@ -70,6 +70,7 @@ private final class CorruptBackend: Backend {
     let name = "corrupt"
     let limits = PlanLimits(alignment: 16)
     let peakMemory = 0
+    let availableMemory: Int? = nil
     private let corruption: Corruption
 
     init(_ corruption: Corruption) { self.corruption = corruption }

@@ -18,11 +18,15 @@ typedef enum { CDNN_FLOAT32, CDNN_BFLOAT16 } cdnn_type;
 typedef enum { CDNN_NO_ACTIVATION, CDNN_SILU, CDNN_GELU, CDNN_QUICK_GELU, CDNN_RELU } cdnn_activation;
 
 // What happens to the fp32 accumulator before it is stored, in this order: add a fp32 bias for each output channel,
-// apply a function, add a tensor of the output's shape, layout and type.
+// apply a function, add a tensor of the output's shape, layout and type, add what the destination held before.
+//
+// Convolutions should take a residual from their destination: their fastest code has no other way, and the code of
+// oneDNN 2.6 for processors without AVX computes the other way wrongly.
 typedef struct {
     bool bias;
     cdnn_activation activation;
     bool residual;
+    bool accumulate;
 } cdnn_epilogue;
 
 // A convolution of channels-last pictures; the size is that of the source, and the weights are

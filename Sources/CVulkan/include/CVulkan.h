@@ -89,6 +89,11 @@ static const VkStructureType CALDERA_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIE
     X(vkCmdPipelineBarrier2)         \
     X(vkCmdCopyBuffer)               \
     X(vkCmdFillBuffer)               \
+    X(vkCreateQueryPool)             \
+    X(vkDestroyQueryPool)            \
+    X(vkGetQueryPoolResults)         \
+    X(vkCmdResetQueryPool)           \
+    X(vkCmdWriteTimestamp2)          \
     X(vkCreateSemaphore)             \
     X(vkDestroySemaphore)            \
     X(vkWaitSemaphores)              \
@@ -106,8 +111,8 @@ typedef struct CVulkanDevice {
 } CVulkanDevice;
 #undef CALDERA_MEMBER
 
-/// Opens the loader, libvulkan.so.1; null where there is none. It stays open for the life of the process.
-PFN_vkGetInstanceProcAddr cvulkan_open(void);
+/// Opens the loader by its file name; null where there is none. It stays open for the life of the process.
+PFN_vkGetInstanceProcAddr cvulkan_open(const char *library);
 
 /// Fill a table; false when the loader lacks one of its functions. Functions of extensions may be null.
 bool cvulkan_load_globals(PFN_vkGetInstanceProcAddr entry, CVulkanGlobals *table);

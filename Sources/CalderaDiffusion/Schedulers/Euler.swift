@@ -1,4 +1,3 @@
-import CalderaGraph
 import Foundation
 
 /// Euler's method on the probability-flow equation in σ (Karras et al. 2022, algorithm 2 without churn), as diffusers'

@@ -1,5 +1,3 @@
-import CalderaGraph
-
 /// Euler steps to a level below the next one, then fresh noise up to it (k-diffusion's `sample_euler_ancestral` with
 /// η = 1), as diffusers' EulerAncestralDiscreteScheduler. The latent is variance-exploding: x = x0 + σ·ε.
 package struct EulerAncestralScheduler: Scheduler {

@@ -1,4 +1,3 @@
-import CalderaGraph
 import Foundation
 
 /// How much noise the training added at each of its timesteps.

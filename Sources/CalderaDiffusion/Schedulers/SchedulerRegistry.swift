@@ -45,14 +45,14 @@ package enum SchedulerRegistry {
                 + "choose another scheduler with --scheduler: \(listed)")
     }
 
-    /// The short name that is at most a third of its letters away from `name`, if there is one.
+    /// The short name of the nearest name within two letters, or a third of the letters of a long one, if there is one.
     private static func nearest(to name: String) -> String? {
         let wanted = folded(name)
         let candidates = all.flatMap { type in
             type.names.map { (short: type.shortNames.first ?? type.className, folded: folded($0)) }
         }
         let distances = candidates.map { ($0.short, editDistance(wanted, $0.folded), $0.folded.count) }
-        return distances.filter { $0.1 <= max(1, $0.2 / 3) }.min { $0.1 < $1.1 }?.0
+        return distances.filter { $0.1 <= max(2, $0.2 / 3) }.min { $0.1 < $1.1 }?.0
     }
 
     private static func folded(_ name: String) -> String {

@@ -1,0 +1,241 @@
+#include "CVectorMath.h"
+
+#include <string.h>
+
+#if defined(__x86_64__) && defined(__GLIBC__)
+#define DISPATCHED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define DISPATCHED
+#endif
+// Helpers take vectors by address: as parameters their passing would depend on the processor.
+#define HELPER static inline __attribute__((always_inline))
+
+#define WIDTH 16
+typedef float lanes __attribute__((ext_vector_type(WIDTH), aligned(4)));
+typedef uint32_t words __attribute__((ext_vector_type(WIDTH), aligned(4)));
+typedef uint16_t halves __attribute__((ext_vector_type(WIDTH), aligned(2)));
+
+// MARK: Loads and stores
+
+// Each takes the number of elements that count, 16 or what is left of a row. Other lanes are loaded as zero.
+
+HELPER void load_f32(const float *source, size_t width, lanes *x) {
+    if (width < WIDTH) *x = 0;
+    memcpy(x, source, width == WIDTH ? sizeof *x : width * sizeof *source);
+}
+
+HELPER void store_f32(const lanes *x, float *destination, size_t width) {
+    memcpy(destination, x, width == WIDTH ? sizeof *x : width * sizeof *destination);
+}
+
+HELPER void load_words(const uint16_t *source, size_t width, words *x) {
+    halves bits = 0;
+    memcpy(&bits, source, width == WIDTH ? sizeof bits : width * sizeof *source);
+    *x = __builtin_convertvector(bits, words);
+}
+
+HELPER void load_bf16(const uint16_t *source, size_t width, lanes *x) {
+    words bits;
+    load_words(source, width, &bits);
+    bits <<= 16;
+    memcpy(x, &bits, sizeof *x);
+}
+
+HELPER void store_bf16(const lanes *x, uint16_t *destination, size_t width) {
+    words bits;
+    memcpy(&bits, x, sizeof bits);
+    const words rounded = bits + 0x7fff + ((bits >> 16) & 1);
+    // Rounding could carry a NaN into infinity: its quiet bit is set instead.
+    const words kept = (bits & 0x7fffffff) > 0x7f800000 ? bits | 0x400000 : rounded;
+    const halves result = __builtin_convertvector(kept >> 16, halves);
+    memcpy(destination, &result, width == WIDTH ? sizeof result : width * sizeof *destination);
+}
+
+// Shifts exponent and fraction into fp32's place and scales by 2^112, the ratio of the two exponent biases, which also
+// normalises subnormal numbers. Infinities and NaNs then get fp32's largest exponent.
+HELPER void load_f16(const uint16_t *source, size_t width, lanes *x) {
+    words bits;
+    load_words(source, width, &bits);
+    const words magnitude = (bits & 0x7fff) << 13;
+    lanes scaled;
+    memcpy(&scaled, &magnitude, sizeof scaled);
+    scaled *= 0x1p112f;
+    words result;
+    memcpy(&result, &scaled, sizeof result);
+    result = magnitude >= 0x0f800000 ? result | 0x7f800000 : result;
+    result |= (bits & 0x8000) << 16;
+    memcpy(x, &result, sizeof *x);
+}
+
+// MARK: Functions
+
+// x = n ln 2 + r with ln 2 in two parts (Cody and Waite, "Software Manual for the Elementary Functions", 1980, chapter
+// 6), |r| <= ln 2 / 2, then Taylor's polynomial of degree 7, whose first omitted term is r^8/8! < 6e-9. Results below
+// the smallest normal number become about 1e-38, those above 2^126 are held there.
+HELPER void exponential(lanes *value) {
+    lanes x = *value;
+    x = x > 87.3f ? (lanes)87.3f : x;
+    x = x < -87.3f ? (lanes)-87.3f : x;
+    // Adding 1.5 * 2^23 leaves n, rounded to nearest, in the low bits.
+    const lanes shifted = x * 1.44269504f + 12582912.0f;
+    const lanes n = shifted - 12582912.0f;
+    const lanes r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    lanes p = r * (1.0f / 5040) + (1.0f / 720);
+    p = p * r + (1.0f / 120);
+    p = p * r + (1.0f / 24);
+    p = p * r + (1.0f / 6);
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    words power;
+    memcpy(&power, &shifted, sizeof power);
+    power = (power << 23) + 0x3f800000;
+    lanes scale;
+    memcpy(&scale, &power, sizeof scale);
+    *value = p * scale;
+}
+
+// x / (1 + e^(-factor x)): SiLU with factor 1, the GELU of the original CLIP with 1.702.
+HELPER void swish(lanes *x, float factor) {
+    lanes power = *x * -factor;
+    exponential(&power);
+    *x = *x / (power + 1.0f);
+}
+
+// x times the normal distribution function, whose tail is erfc(|x| / sqrt 2) / 2 by Hastings' approximation
+// (Abramowitz and Stegun, "Handbook of Mathematical Functions", 1964, formula 7.1.26).
+HELPER void gelu(lanes *x) {
+    const lanes z = (*x < 0.0f ? -*x : *x) * 0.707106781f;
+    const lanes t = 1.0f / (z * 0.3275911f + 1.0f);
+    lanes p = t * 1.061405429f - 1.453152027f;
+    p = p * t + 1.421413741f;
+    p = p * t - 0.284496736f;
+    p = p * t + 0.254829592f;
+    lanes power = -(z * z);
+    exponential(&power);
+    const lanes tail = p * t * power * 0.5f;
+    *x *= *x > 0.0f ? 1.0f - tail : tail;
+}
+
+HELPER void apply(cvm_function function, lanes *x) {
+    switch (function) {
+    case CVM_IDENTITY: return;
+    case CVM_SILU: swish(x, 1); return;
+    case CVM_GELU: gelu(x); return;
+    case CVM_QUICK_GELU: swish(x, 1.702f); return;
+    case CVM_RELU: *x = *x < 0.0f ? (lanes)0.0f : *x; return;
+    }
+}
+
+// MARK: Rows
+
+// Runs the statements once for each 16 elements of a row, from element `i` on, of which `width` count. The full ones
+// have a loop of their own, in which `width` is a constant, so that their lanes stay in registers.
+#define FOR_LANES(count, ...) \
+    { \
+        size_t i = 0; \
+        for (; i + WIDTH <= (count); i += WIDTH) { \
+            const size_t width = WIDTH; \
+            __VA_ARGS__ \
+        } \
+        if (i < (count)) { \
+            const size_t width = (count) - i; \
+            __VA_ARGS__ \
+        } \
+    }
+
+// The largest of `count` numbers; NaNs are passed over.
+HELPER float largest(const float *source, size_t count) {
+    lanes peaks = (lanes)-__builtin_inff();
+    FOR_LANES(count, {
+        lanes x;
+        load_f32(source + i, width, &x);
+        for (size_t lane = width; lane < WIDTH; lane++) x[lane] = -__builtin_inff();
+        peaks = x > peaks ? x : peaks;
+    })
+    float peak = peaks[0];
+    for (int lane = 1; lane < WIDTH; lane++) peak = peaks[lane] > peak ? peaks[lane] : peak;
+    return peak;
+}
+
+#define DEFINE_EXPONENTIATE(name, element, store) \
+    DISPATCHED float name(const float *scores, element *powers, size_t count, float scale) { \
+        const float peak = largest(scores, count); \
+        lanes sums = 0; \
+        FOR_LANES(count, { \
+            lanes x; \
+            load_f32(scores + i, width, &x); \
+            x = (x - peak) * scale; \
+            exponential(&x); \
+            for (size_t lane = width; lane < WIDTH; lane++) x[lane] = 0; \
+            sums += x; \
+            store(&x, powers + i, width); \
+        }) \
+        float sum = 0; \
+        for (int lane = 0; lane < WIDTH; lane++) sum += sums[lane]; \
+        return sum; \
+    }
+
+DEFINE_EXPONENTIATE(cvm_exponentiate_f32, float, store_f32)
+DEFINE_EXPONENTIATE(cvm_exponentiate_bf16, uint16_t, store_bf16)
+
+#define DEFINE_APPLY(name, element, load, store) \
+    DISPATCHED void name(cvm_function function, const element *source, element *destination, size_t count) { \
+        FOR_LANES(count, { \
+            lanes x; \
+            load(source + i, width, &x); \
+            apply(function, &x); \
+            store(&x, destination + i, width); \
+        }) \
+    }
+
+DEFINE_APPLY(cvm_apply_f32, float, load_f32, store_f32)
+DEFINE_APPLY(cvm_apply_bf16, uint16_t, load_bf16, store_bf16)
+
+#define DEFINE_AFFINE(name, element, load, store) \
+    DISPATCHED void name( \
+        cvm_function function, const element *source, const float *mean, const float *scale, const float *shift, \
+        element *destination, size_t count) { \
+        FOR_LANES(count, { \
+            lanes x, means, scales, shifts; \
+            load(source + i, width, &x); \
+            load_f32(mean + i, width, &means); \
+            load_f32(scale + i, width, &scales); \
+            load_f32(shift + i, width, &shifts); \
+            x = (x - means) * scales + shifts; \
+            apply(function, &x); \
+            store(&x, destination + i, width); \
+        }) \
+    }
+
+DEFINE_AFFINE(cvm_affine_f32, float, load_f32, store_f32)
+DEFINE_AFFINE(cvm_affine_bf16, uint16_t, load_bf16, store_bf16)
+
+#define DEFINE_GATE(name, element, load, store) \
+    DISPATCHED void name(const element *source, const element *gate, element *destination, size_t count) { \
+        FOR_LANES(count, { \
+            lanes x, y; \
+            load(source + i, width, &x); \
+            load(gate + i, width, &y); \
+            gelu(&y); \
+            x *= y; \
+            store(&x, destination + i, width); \
+        }) \
+    }
+
+DEFINE_GATE(cvm_gate_f32, float, load_f32, store_f32)
+DEFINE_GATE(cvm_gate_bf16, uint16_t, load_bf16, store_bf16)
+
+#define DEFINE_CONVERSION(name, from, load, to, store) \
+    DISPATCHED void name(const from *source, to *destination, size_t count) { \
+        FOR_LANES(count, { \
+            lanes x; \
+            load(source + i, width, &x); \
+            store(&x, destination + i, width); \
+        }) \
+    }
+
+DEFINE_CONVERSION(cvm_bf16_from_f32, float, load_f32, uint16_t, store_bf16)
+DEFINE_CONVERSION(cvm_f32_from_bf16, uint16_t, load_bf16, float, store_f32)
+DEFINE_CONVERSION(cvm_f32_from_f16, uint16_t, load_f16, float, store_f32)
+DEFINE_CONVERSION(cvm_bf16_from_f16, uint16_t, load_f16, uint16_t, store_bf16)

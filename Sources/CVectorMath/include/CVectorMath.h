@@ -1,0 +1,49 @@
+// Loops over rows of numbers, each compiled for several generations of x86-64 processors; the one that fits is chosen
+// when the program starts. Swift has no such dispatch, and its baseline leaves three quarters of a modern core idle.
+//
+// bf16 numbers are the upper halves of fp32 ones, rounded to nearest even. Arithmetic is fp32. A NaN comes out where
+// one went in. Sources and destinations may be the same memory where their types are.
+#ifndef CALDERA_CVECTORMATH_H
+#define CALDERA_CVECTORMATH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum { CVM_IDENTITY, CVM_SILU, CVM_GELU, CVM_QUICK_GELU, CVM_RELU } cvm_function;
+
+// Writes e^(scale * (x - max x)) for `count` scores and returns the sum of what was computed, before rounding.
+// The relative error of a power is below 2e-7.
+float cvm_exponentiate_f32(const float *scores, float *powers, size_t count, float scale);
+float cvm_exponentiate_bf16(const float *scores, uint16_t *powers, size_t count, float scale);
+
+// function(x). GELU is x * (1 + erf(x / sqrt 2)) / 2 with an absolute error below 2e-7 * max(1, |x|).
+void cvm_apply_f32(cvm_function function, const float *source, float *destination, size_t count);
+void cvm_apply_bf16(cvm_function function, const uint16_t *source, uint16_t *destination, size_t count);
+
+// function((x - mean) * scale + shift), with a mean, a scale and a shift for each element of the row.
+void cvm_affine_f32(
+    cvm_function function, const float *source, const float *mean, const float *scale, const float *shift,
+    float *destination, size_t count);
+void cvm_affine_bf16(
+    cvm_function function, const uint16_t *source, const float *mean, const float *scale, const float *shift,
+    uint16_t *destination, size_t count);
+
+// source * gelu(gate).
+void cvm_gate_f32(const float *source, const float *gate, float *destination, size_t count);
+void cvm_gate_bf16(const uint16_t *source, const uint16_t *gate, uint16_t *destination, size_t count);
+
+// Changes of type. fp16 subnormals, infinities and NaNs keep their values.
+void cvm_bf16_from_f32(const float *source, uint16_t *destination, size_t count);
+void cvm_f32_from_bf16(const uint16_t *source, float *destination, size_t count);
+void cvm_f32_from_f16(const uint16_t *source, float *destination, size_t count);
+void cvm_bf16_from_f16(const uint16_t *source, uint16_t *destination, size_t count);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,48 @@
+import ArgumentParser
+import Caldera
+
+/// `caldera explain`: the plan, without running it.
+struct ExplainCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "explain", abstract: "Show the plan: stages, fused nodes, memory, and the kernel of each node.")
+
+    @Option(
+        help: ArgumentHelp("A model folder in the diffusers layout. (default: the embedded model)", valueName: "path"))
+    var model: String?
+
+    @Option(help: ArgumentHelp("Which weight files to take, such as fp16. (default: plain ones, else what is there)"))
+    var variant: String?
+
+    @OptionGroup var size: SizeOptions
+    @OptionGroup var device: DeviceOptions
+
+    @Flag(help: "Print one JSON object instead.")
+    var json = false
+
+    @OptionGroup var logging: LoggingOptions
+
+    func run() throws {
+        logging.bootstrap()
+        let explanation = try Explainer.explain(
+            model: model, variant: variant, width: size.width, height: size.height, device: device.choice,
+            precision: device.precision)
+        try StandardStreams.print(json ? JSONText.encode(explanation) : Self.text(explanation))
+    }
+
+    private static func text(_ explanation: Explanation) -> String {
+        let head = "\(explanation.width)x\(explanation.height) on \(explanation.device), \(explanation.precision)"
+        return ([head] + explanation.stages.map(text)).joined(separator: "\n\n")
+    }
+
+    private static func text(_ stage: Explanation.StagePlan) -> String {
+        var memory = TextTable(rightAligned: [1])
+        memory.add("weights", Units.bytes(stage.weightBytes))
+        memory.add("arena", Units.bytes(stage.arenaBytes), "largest live set \(Units.bytes(stage.largestLiveSetBytes))")
+        memory.add("persistent", Units.bytes(stage.persistentBytes))
+        var nodes = TextTable()
+        nodes.add("node", "operation", "shape", "kernel")
+        for node in stage.nodes { nodes.add(node.label, node.operation, "\(node.shape)", node.kernel) }
+        let count = stage.nodes.count == 1 ? "1 node" : "\(stage.nodes.count) nodes"
+        return "\(stage.name): \(count)\n\(memory.text(indentation: 2))\n\(nodes.text(indentation: 2))"
+    }
+}

@@ -1,0 +1,202 @@
+import CalderaGraph
+
+extension StepBuilder {
+    /// source [..., C] -> (source - mean) / √(variance + ε) · weight + bias, statistics in fp32 over each row.
+    func layerNorm(_ node: Node, epsilon: Float) throws -> Step {
+        let source = node.inputs[0]
+        let weight = try weights.vector(node.inputs[1], label: node.label)
+        let bias = try weights.vector(node.inputs[2], label: node.label)
+        let from = try address(source, label: node.label)
+        let to = try destination(node.output, label: node.label)
+        let (rows, channels) = (source.shape.rows, source.shape.channels)
+        func make<T: Element>(_: T.Type) -> Step {
+            let from = from.assumingMemoryBound(to: T.self)
+            let to = to.assumingMemoryBound(to: T.self)
+            return {
+                Parallel.rows(rows, channels: channels) { range in
+                    for row in range {
+                        normalise(
+                            from + row * channels, to + row * channels, channels, weight: weight, bias: bias,
+                            epsilon: epsilon)
+                    }
+                }
+            }
+        }
+        return try float(source.dtype, node, make(Float.self), make(BFloat16.self))
+    }
+
+    /// source [B, ..., C], statistics in fp32 over each picture's groups of channels.
+    func groupNorm(_ node: Node, groups: Int, epsilon: Float, _ function: Activation?) throws -> Step {
+        let source = node.inputs[0]
+        let norm = GroupNorm(
+            batch: source.shape[0], rows: source.shape.rows / source.shape[0], channels: source.shape.channels,
+            groups: groups, epsilon: epsilon, activation: function,
+            weight: try weights.vector(node.inputs[1], label: node.label),
+            bias: try weights.vector(node.inputs[2], label: node.label))
+        scratch.reserve(norm.scratchCount * MemoryLayout<Float>.stride)
+        let from = try address(source, label: node.label)
+        let to = try destination(node.output, label: node.label)
+        func make<T: ComputedElement>(_: T.Type) -> Step {
+            { [scratch] in
+                guard let base = scratch.base else { return }
+                norm.run(
+                    from.assumingMemoryBound(to: T.self), to.assumingMemoryBound(to: T.self),
+                    base.assumingMemoryBound(to: Float.self))
+            }
+        }
+        return try float(source.dtype, node, make(Float.self), make(BFloat16.self))
+    }
+
+    /// The step for the element type; only fp32 and bf16 are computed with.
+    func float(_ dtype: DType, _ node: Node, _ float32: @autoclosure () -> Step, _ bfloat16: @autoclosure () -> Step)
+        throws -> Step
+    {
+        switch dtype {
+        case .float32: return float32()
+        case .bfloat16: return bfloat16()
+        case .float16, .int32:
+            throw CalderaError(
+                "\(node.label): the processor has no \(node.op.name) of \(dtype): use the precision fp32 or bf16.")
+        }
+    }
+}
+
+/// One row of a layer norm: the mean first, then the variance round it, so that no large squares cancel.
+private func normalise<T: Element>(
+    _ source: UnsafePointer<T>, _ destination: UnsafeMutablePointer<T>, _ channels: Int,
+    weight: UnsafePointer<Float>, bias: UnsafePointer<Float>, epsilon: Float
+) {
+    let mean = sum(source, channels) { lanes in lanes } / Float(channels)
+    let variance =
+        sum(source, channels) { lanes in
+            let difference = lanes - mean
+            return difference * difference
+        } / Float(channels)
+    let scale = 1 / (variance + epsilon).squareRoot()
+    mapLanes(source, destination, channels) { index, width, lanes in
+        (lanes - mean) * scale * loadLanes(weight + index, width) + loadLanes(bias + index, width)
+    }
+}
+
+/// Σ body(source), in eight partial sums.
+@inline(__always)
+private func sum<T: Element>(_ source: UnsafePointer<T>, _ count: Int, _ body: (Lanes) -> Lanes) -> Float {
+    var lanes = Lanes()
+    var index = 0
+    while index + 8 <= count {
+        lanes += body(T.load(source + index))
+        index += 8
+    }
+    var total = lanes.sum()
+    if index < count {
+        let rest = body(loadSome(source + index, count - index))
+        for lane in 0..<(count - index) { total += rest[lane] }
+    }
+    return total
+}
+
+/// A group norm in three passes: mean and squared deviations of each chunk of rows, their union, the affine map.
+///
+/// Chunks have a fixed number of rows, whatever the number of threads. They are united as Chan, Golub and LeVeque do,
+/// "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances" (1979), equations 2.1.
+private struct GroupNorm {
+    let batch: Int
+    let rows: Int
+    let channels: Int
+    let groups: Int
+    let epsilon: Float
+    let activation: Activation?
+    let weight: UnsafePointer<Float>
+    let bias: UnsafePointer<Float>
+
+    private var chunkRows: Int { max(1, 16_384 / channels) }
+    private var chunks: Int { (rows + chunkRows - 1) / chunkRows }
+    private var partialCount: Int { batch * chunks * groups * 2 }
+    private var affineCount: Int { batch * channels * 2 }
+    /// Floats of scratch: mean and squared deviation of each chunk's groups, mean and scale of each channel, and two
+    /// rows for each thread.
+    var scratchCount: Int { partialCount + affineCount + Parallel.threads * channels * 2 }
+
+    func run<T: ComputedElement>(
+        _ source: UnsafePointer<T>, _ destination: UnsafeMutablePointer<T>, _ scratch: UnsafeMutablePointer<Float>
+    ) {
+        let affine = scratch + partialCount
+        let own = affine + affineCount
+        Parallel.run(batch * chunks) { thread, index in
+            let first = index % chunks * chunkRows
+            let count = min(chunkRows, rows - first)
+            let start = source + (index / chunks * rows + first) * channels
+            measure(start, count, scratch + index * groups * 2, own + thread * channels * 2)
+            return 0
+        }
+        for picture in 0..<batch {
+            unite(scratch + picture * chunks * groups * 2, affine + picture * channels * 2)
+        }
+        Parallel.rows(batch * rows, channels: channels) { range in
+            for row in range {
+                apply(source + row * channels, destination + row * channels, affine + row / rows * channels * 2)
+            }
+        }
+    }
+
+    /// Writes mean and summed squared deviation of each group over `count` rows.
+    private func measure<T: Element>(
+        _ source: UnsafePointer<T>, _ count: Int, _ partial: UnsafeMutablePointer<Float>,
+        _ own: UnsafeMutablePointer<Float>
+    ) {
+        let (sums, means) = (own, own + channels)
+        let size = channels / groups
+        sums.update(repeating: 0, count: channels)
+        for row in 0..<count {
+            mapLanes(source + row * channels, sums, channels) { $2 + loadLanes(sums + $0, $1) }
+        }
+        for group in 0..<groups {
+            let mean = total(sums + group * size, size) / Float(count * size)
+            partial[group * 2] = mean
+            (means + group * size).update(repeating: mean, count: size)
+        }
+        sums.update(repeating: 0, count: channels)
+        for row in 0..<count {
+            mapLanes(source + row * channels, sums, channels) { index, width, lanes in
+                let difference = lanes - loadLanes(means + index, width)
+                return difference * difference + loadLanes(sums + index, width)
+            }
+        }
+        for group in 0..<groups { partial[group * 2 + 1] = total(sums + group * size, size) }
+    }
+
+    private func total(_ values: UnsafePointer<Float>, _ count: Int) -> Float {
+        var total: Float = 0
+        for index in 0..<count { total += values[index] }
+        return total
+    }
+
+    /// Unites the chunks of one picture into the mean and the scale of each channel.
+    private func unite(_ partial: UnsafePointer<Float>, _ affine: UnsafeMutablePointer<Float>) {
+        let size = channels / groups
+        for group in 0..<groups {
+            var (count, mean, deviation) = (0.0, 0.0, 0.0)
+            for chunk in 0..<chunks {
+                let entry = partial + (chunk * groups + group) * 2
+                let added = Double(min(chunkRows, rows - chunk * chunkRows) * size)
+                let difference = Double(entry[0]) - mean
+                let united = count + added
+                deviation += Double(entry[1]) + difference * difference * count * added / united
+                mean += difference * added / united
+                count = united
+            }
+            let scale = Float(1 / (deviation / count + Double(epsilon)).squareRoot())
+            for channel in group * size..<(group + 1) * size {
+                affine[channel] = Float(mean)
+                affine[channels + channel] = scale * weight[channel]
+            }
+        }
+    }
+
+    private func apply<T: ComputedElement>(
+        _ source: UnsafePointer<T>, _ destination: UnsafeMutablePointer<T>, _ affine: UnsafePointer<Float>
+    ) {
+        T.affine(
+            activation, source, mean: affine, scale: affine + channels, shift: bias, destination, channels)
+    }
+}

@@ -1,0 +1,106 @@
+import CVectorMath
+import CalderaGraph
+
+/// Eight fp32 numbers: two registers of SSE or NEON, one of AVX. For what is bound by memory; what computes more goes
+/// through `CVectorMath`, which uses the widest registers that the processor has.
+typealias Lanes = SIMD8<Float>
+
+/// An element type that plans compute in.
+protocol ComputedElement: Element {
+    /// Writes e^(scale · (x - max x)) for `count` scores and returns their sum. Both may be the same memory.
+    static func exponentiate(
+        _ scores: UnsafePointer<Float>, _ powers: UnsafeMutablePointer<Self>, _ count: Int, scale: Float
+    ) -> Float
+    /// function(source).
+    static func apply(
+        _ function: Activation, _ source: UnsafePointer<Self>, _ destination: UnsafeMutablePointer<Self>, _ count: Int)
+    /// function((source - mean) · scale + shift), element by element.
+    static func affine(
+        _ function: Activation?, _ source: UnsafePointer<Self>, mean: UnsafePointer<Float>,
+        scale: UnsafePointer<Float>, shift: UnsafePointer<Float>, _ destination: UnsafeMutablePointer<Self>,
+        _ count: Int)
+    /// source · gelu(gate).
+    static func gate(
+        _ source: UnsafePointer<Self>, _ gate: UnsafePointer<Self>, _ destination: UnsafeMutablePointer<Self>,
+        _ count: Int)
+}
+
+extension Float: ComputedElement {
+    static func exponentiate(
+        _ scores: UnsafePointer<Float>, _ powers: UnsafeMutablePointer<Float>, _ count: Int, scale: Float
+    ) -> Float { cvm_exponentiate_f32(scores, powers, count, scale) }
+
+    static func apply(
+        _ function: Activation, _ source: UnsafePointer<Float>, _ destination: UnsafeMutablePointer<Float>,
+        _ count: Int
+    ) { cvm_apply_f32(function.flat, source, destination, count) }
+
+    static func affine(
+        _ function: Activation?, _ source: UnsafePointer<Float>, mean: UnsafePointer<Float>,
+        scale: UnsafePointer<Float>, shift: UnsafePointer<Float>, _ destination: UnsafeMutablePointer<Float>,
+        _ count: Int
+    ) { cvm_affine_f32(function?.flat ?? CVM_IDENTITY, source, mean, scale, shift, destination, count) }
+
+    static func gate(
+        _ source: UnsafePointer<Float>, _ gate: UnsafePointer<Float>, _ destination: UnsafeMutablePointer<Float>,
+        _ count: Int
+    ) { cvm_gate_f32(source, gate, destination, count) }
+}
+
+extension BFloat16: ComputedElement {
+    static func exponentiate(
+        _ scores: UnsafePointer<Float>, _ powers: UnsafeMutablePointer<BFloat16>, _ count: Int, scale: Float
+    ) -> Float { cvm_exponentiate_bf16(scores, powers.words, count, scale) }
+
+    static func apply(
+        _ function: Activation, _ source: UnsafePointer<BFloat16>, _ destination: UnsafeMutablePointer<BFloat16>,
+        _ count: Int
+    ) { cvm_apply_bf16(function.flat, source.words, destination.words, count) }
+
+    static func affine(
+        _ function: Activation?, _ source: UnsafePointer<BFloat16>, mean: UnsafePointer<Float>,
+        scale: UnsafePointer<Float>, shift: UnsafePointer<Float>, _ destination: UnsafeMutablePointer<BFloat16>,
+        _ count: Int
+    ) {
+        cvm_affine_bf16(
+            function?.flat ?? CVM_IDENTITY, source.words, mean, scale, shift, destination.words, count)
+    }
+
+    static func gate(
+        _ source: UnsafePointer<BFloat16>, _ gate: UnsafePointer<BFloat16>,
+        _ destination: UnsafeMutablePointer<BFloat16>, _ count: Int
+    ) { cvm_gate_bf16(source.words, gate.words, destination.words, count) }
+}
+
+extension Activation {
+    fileprivate var flat: cvm_function {
+        switch self {
+        case .silu: CVM_SILU
+        case .gelu: CVM_GELU
+        case .quickGELU: CVM_QUICK_GELU
+        case .relu: CVM_RELU
+        }
+    }
+}
+
+extension UnsafePointer {
+    /// The bit patterns of two-byte elements.
+    var words: UnsafePointer<UInt16> { UnsafeRawPointer(self).assumingMemoryBound(to: UInt16.self) }
+}
+
+extension UnsafeMutablePointer {
+    /// The bit patterns of two-byte elements.
+    var words: UnsafeMutablePointer<UInt16> { UnsafeMutableRawPointer(self).assumingMemoryBound(to: UInt16.self) }
+}
+
+extension SIMD8 where Scalar == UInt32 {
+    /// The bit patterns of eight numbers.
+    @inline(__always)
+    init(bits lanes: Lanes) { self = unsafeBitCast(lanes, to: SIMD8<UInt32>.self) }
+}
+
+extension SIMD8 where Scalar == Float {
+    /// The numbers with these bit patterns.
+    @inline(__always)
+    init(bits: SIMD8<UInt32>) { self = unsafeBitCast(bits, to: Lanes.self) }
+}

@@ -1,0 +1,99 @@
+import CalderaDiffusion
+import Foundation
+import Testing
+
+/// A short sampling run whose levels and result were written down by hand from diffusers, in plain numbers.
+private struct SampleRun: Sendable, CustomTestStringConvertible {
+    let name: String
+    let options: String
+    let timesteps: [Double]
+    /// Empty for a scheduler that works without them.
+    var sigmas: [Double] = []
+    var eta = 0.0
+    let final: [Double]
+
+    var testDescription: String { "\(name) \(options) eta \(eta)" }
+
+    func schedule() throws -> Schedule {
+        let json = """
+            {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1,
+             "set_alpha_to_one": false, "clip_sample": false\(options.isEmpty ? "" : ", " + options)}
+            """
+        let config = try SchedulerConfig(json: Data(json.utf8), path: "scheduler_config.json")
+        if name == "ddim" { return try DDIMScheduler(config: config, eta: eta).schedule(steps: 5) }
+        return try SchedulerRegistry.make(name: name, config: config).schedule(steps: 5)
+    }
+
+    private static let leading = #""timestep_spacing": "leading""#
+    private static let velocity = #", "prediction_type": "v_prediction""#
+    private static let leadingSteps = [801.0, 601, 401, 201, 1]
+    private static let trailingSteps = [999.0, 799, 599, 399, 199]
+    private static let leadingSigmas = [5.134433, 2.292855, 1.168216, 0.574051, 0.041314, 0]
+
+    static let all = [
+        SampleRun(
+            name: "ddim", options: leading, timesteps: leadingSteps,
+            final: [0.334303, -1.563671, 3.397455, 5.833912]),
+        SampleRun(
+            name: "ddim", options: leading, timesteps: leadingSteps, eta: 1,
+            final: [0.059377, -0.458871, 4.444292, 4.135836]),
+        SampleRun(
+            name: "ddim", options: leading + velocity, timesteps: leadingSteps,
+            final: [0.069995, -0.217173, 0.360781, 0.611504]),
+        SampleRun(
+            name: "ddim",
+            options: #""timestep_spacing": "trailing", "rescale_betas_zero_snr": true"# + velocity,
+            timesteps: trailingSteps, final: [0.048208, -0.169459, 0.273604, 0.481970]),
+        SampleRun(
+            name: "euler", options: leading, timesteps: leadingSteps, sigmas: leadingSigmas,
+            final: [0.325887, -1.540265, 3.372693, 5.810129]),
+        SampleRun(
+            name: "euler", options: "", timesteps: [999, 749.25, 499.5, 249.75, 0],
+            sigmas: [14.614647, 4.086090, 1.615583, 0.695151, 0.029168, 0],
+            final: [0.657663, -3.692816, 9.871012, 16.611004]),
+        SampleRun(
+            name: "euler", options: #""timestep_spacing": "trailing""#, timesteps: trailingSteps,
+            sigmas: [14.614647, 5.087765, 2.276464, 1.160579, 0.569285, 0],
+            final: [0.583548, -3.644306, 9.735179, 16.516966]),
+        SampleRun(
+            name: "euler", options: leading + #", "use_karras_sigmas": true"#,
+            timesteps: [801, 565.8302, 248.593033, 38.422298, 1],
+            sigmas: [5.134433, 2.024807, 0.692151, 0.194693, 0.041314, 0],
+            final: [0.338837, -1.574595, 3.384293, 5.811689]),
+        SampleRun(
+            name: "euler", options: leading + velocity, timesteps: leadingSteps, sigmas: leadingSigmas,
+            final: [0.068072, -0.211348, 0.351319, 0.596595]),
+        SampleRun(
+            name: "euler_a", options: leading, timesteps: leadingSteps, sigmas: leadingSigmas,
+            final: [0.031475, -0.467629, 4.443464, 4.134566]),
+    ]
+}
+
+@Suite struct SchedulerVectorTests {
+    @Test(arguments: SampleRun.all)
+    fileprivate func reproducesTheRun(run: SampleRun) throws {
+        let schedule = try run.schedule()
+        #expect(difference(schedule.timesteps.map(Double.init), run.timesteps) <= 1e-4)
+        if !run.sigmas.isEmpty { #expect(difference(schedule.sigmas, run.sigmas) <= 1e-6) }
+        let latents = ToySampler.trajectory(of: schedule, from: [0.5, -1, 1.5, 2], as: Float.self)
+        // Four draws at a time take the fp64 path of the random stream; diffusers' own fp32 noise is below 2e-5.
+        #expect(difference(latents[latents.count - 1], run.final) <= 2e-5)
+    }
+
+    /// The scale of the first latent for SDXL's configuration, as diffusers prints it.
+    @Test(arguments: [(50, 13.158469), (20, 11.073581), (25, 11.718795), (30, 11.520334)])
+    func leadingEulerScalesTheFirstLatent(steps: Int, scale: Double) throws {
+        let json = #"""
+            {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1,
+             "timestep_spacing": "leading"}
+            """#
+        let config = try SchedulerConfig(json: Data(json.utf8), path: "scheduler_config.json")
+        let schedule = try EulerScheduler(config: config).schedule(steps: steps)
+        #expect(abs(schedule.initNoiseSigma - scale) <= 1e-5)
+    }
+
+    private func difference(_ left: [Double], _ right: [Double]) -> Double {
+        guard left.count == right.count else { return .infinity }
+        return zip(left, right).map { abs($0 - $1) }.max() ?? 0
+    }
+}
