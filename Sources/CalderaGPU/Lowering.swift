@@ -73,8 +73,10 @@ struct Lowering {
         extents.allSatisfy { $0.isMultiple(of: 4) } && operands.allSatisfy { $0.isAligned(to: 4 * dtype.size) }
     }
 
-    /// Threads of a workgroup that has to wait for its members: software drivers pay for each wait.
-    func team(_ threads: Int) -> Int { device.kind == .software ? min(threads, 32) : threads }
+    /// Threads of a workgroup that has to wait for its members: one subgroup on software drivers, which pay for each wait.
+    func team(_ threads: Int) -> Int {
+        device.kind == .software ? min(threads, max(device.subgroupSize, 1)) : threads
+    }
 }
 
 extension VulkanDeviceInfo {
