@@ -1,33 +1,32 @@
-/// Bytes that a kernel reads or writes, by device address.
-struct ByteRange: Hashable {
-    let start: UInt64
-    let count: Int
-
-    var end: UInt64 { start + UInt64(count) }
-    func overlaps(_ other: ByteRange) -> Bool { start < other.end && other.start < end }
-}
-
-/// Says where a barrier is needed: only between kernels that touch the same bytes, one of them writing.
+/// Says where a recording needs a barrier: only before work that touches what earlier work, since the last barrier,
+/// has written, or that writes what earlier work reads.
 ///
-/// Everything between two barriers may run at the same time. A kernel needs a barrier before it when it reads what was
-/// written since the last one, or writes what was read or written since.
-struct HazardTracker {
-    private var reads: [ByteRange] = []
-    private var writes: [ByteRange] = []
+/// Memory is named by ranges of device addresses.
+package struct HazardTracker {
+    private var reads: [Range<UInt64>] = []
+    private var writes: [Range<UInt64>] = []
 
-    /// Takes a kernel into account; true when a barrier must stand before it.
-    mutating func needsBarrier(reads newReads: [ByteRange], writes newWrites: [ByteRange]) -> Bool {
-        let readsWritten = newReads.contains { read in writes.contains { $0.overlaps(read) } }
-        let writesTouched = newWrites.contains { write in
-            writes.contains { $0.overlaps(write) } || reads.contains { $0.overlaps(write) }
-        }
-        let needed = readsWritten || writesTouched
-        if needed {
-            reads = []
-            writes = []
-        }
+    package init() {}
+
+    /// Notes work that reads and writes these ranges. True when a barrier has to stand before it; the tracker then
+    /// takes it that the barrier is there, and that nothing before it matters any more.
+    package mutating func needsBarrier(reads newReads: [Range<UInt64>], writes newWrites: [Range<UInt64>]) -> Bool {
+        let conflicts =
+            HazardTracker.meet(newReads, writes) || HazardTracker.meet(newWrites, writes)
+            || HazardTracker.meet(newWrites, reads)
+        if conflicts { reset() }
         reads += newReads
         writes += newWrites
-        return needed
+        return conflicts
+    }
+
+    /// Forgets everything, as after a barrier.
+    package mutating func reset() {
+        reads.removeAll()
+        writes.removeAll()
+    }
+
+    private static func meet(_ left: [Range<UInt64>], _ right: [Range<UInt64>]) -> Bool {
+        left.contains { range in right.contains { $0.overlaps(range) } }
     }
 }

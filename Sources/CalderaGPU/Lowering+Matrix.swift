@@ -1,73 +1,89 @@
 import CalderaGraph
 
-/// Matrix products and convolutions: one family of kernels (Shaders/include/matrix.glsl).
+/// Matrix products and convolutions.
 extension Lowering {
-    func matmul(_ node: Node, _ epilogue: Epilogue, _ at: NodeAddresses) -> KernelCall {
-        matrix("gemm", node, epilogue, at, inner: node.inputs[0].shape.channels) { _ in }
-    }
+    /// The operands and extents that both kernels share (Shaders/include/matrix.glsl).
+    private struct Product {
+        let source: Operand
+        let weight: Operand
+        let result: Operand
+        let bias: Operand?
+        let rowBias: Operand?
+        let residual: Operand?
+        let rows: Int
+        let columns: Int
+        let inner: Int
+        let rowsPerBias: Int
 
-    func convolution(
-        _ node: Node, _ convolution: Convolution, _ epilogue: Epilogue, _ at: NodeAddresses
-    ) -> KernelCall {
-        let source = node.inputs[0].shape
-        let result = node.output.shape
-        return matrix("conv", node, epilogue, at, inner: source.channels) { push in
-            push.uint(source[1])
-            push.uint(source[2])
-            push.uint(convolution.enlarged?.height ?? source[1])
-            push.uint(convolution.enlarged?.width ?? source[2])
-            push.uint(result[1])
-            push.uint(result[2])
-            push.uint(convolution.kernelHeight)
-            push.uint(convolution.kernelWidth)
-            push.uint(convolution.stride)
-            push.int(convolution.padding.top)
-            push.int(convolution.padding.left)
+        var operands: [Operand] {
+            [source, weight, result, bias ?? .none, rowBias ?? .none, residual ?? .none]
         }
+        var extras: [Operand] { [bias, rowBias, residual].compactMap { $0 } }
     }
 
-    private func matrix(
-        _ family: String, _ node: Node, _ epilogue: Epilogue, _ at: NodeAddresses, inner: Int,
-        _ more: (inout PushConstants) -> Void
-    ) -> KernelCall {
-        let (rows, columns) = (node.output.shape.rows, node.output.shape.channels)
-        let tile = choice.matrixTile(rows: rows, columns: columns)
-        let extras = [epilogue.biasIndex, epilogue.rowBiasIndex, epilogue.residualIndex].map(at.input)
-        var push = PushConstants()
-        for range in [at.input(0), at.input(1), at.output] + extras { push.address(range.start) }
-        push.uint(rows)
-        push.uint(columns)
-        push.uint(inner)
-        let biasRows = epilogue.rowBiasIndex.map { node.inputs[$0].shape.rows } ?? 1
-        push.uint(rows / biasRows)
-        more(&push)
-        let size = node.output.dtype.size
-        let vectorInner = inner % 4 == 0 && [at.input(0), at.input(1)].allSatisfy { $0.isAligned(to: 4 * size) }
-        let vectorColumns = columns % 4 == 0 && ([at.output] + extras).allSatisfy { $0.isAligned(to: 4 * size) }
-        let flags: [UInt32] = [
-            vectorInner.code, vectorColumns.code, epilogue.bias.code, epilogue.rowBias.code,
-            epilogue.activation.kernelCode, epilogue.residual.code,
+    func matmul(_ node: Node, _ epilogue: Epilogue) throws -> Dispatch {
+        let inner = node.inputs[0].shape.channels
+        let product = try self.product(node, epilogue, inner: inner, packing: .plain)
+        return dispatch(product, kernel: "gemm", node, epilogue, numbers: [])
+    }
+
+    func convolution(_ node: Node, _ convolution: Convolution, _ epilogue: Epilogue) throws -> Dispatch {
+        let source = node.inputs[0].shape
+        let padding = convolution.padding
+        let isProduct =
+            convolution.kernelHeight == 1 && convolution.kernelWidth == 1 && convolution.stride == 1
+            && padding == Padding(0) && convolution.enlarged == nil
+        if isProduct { return try matmul(node, epilogue) }
+        let product = try self.product(node, epilogue, inner: source.channels, packing: .channelsLast)
+        let numbers: [Int] = [
+            source[1], source[2], convolution.enlarged?.height ?? source[1], convolution.enlarged?.width ?? source[2],
+            node.output.shape[1], node.output.shape[2], convolution.kernelHeight, convolution.kernelWidth,
+            convolution.stride, padding.top, padding.left,
         ]
-        return KernelCall(
-            shader: "\(family)\(tile.core).\(Lowering.build(node.output.dtype))", constants: tile.constants + flags,
-            push: push, groups: (rows + tile.rows - 1) / tile.rows * ((columns + tile.columns - 1) / tile.columns),
-            reads: at.inputs, writes: [at.output], detail: "\(tile.rows)x\(tile.columns) \(epilogue.summary)")
+        return dispatch(product, kernel: "conv", node, epilogue, numbers: numbers)
+    }
+
+    private func product(_ node: Node, _ epilogue: Epilogue, inner: Int, packing: Packing) throws -> Product {
+        func extra(_ index: Int?) throws -> Operand? {
+            try index.map { try operand(node.inputs[$0], as: node.output.dtype) }
+        }
+        let shape = node.output.shape
+        let rowBiases = epilogue.rowBiasIndex.map { node.inputs[$0].shape.rows } ?? 1
+        return Product(
+            source: try operand(node.inputs[0]),
+            weight: try operand(node.inputs[1], packing: packing, as: node.output.dtype),
+            result: try operand(node.output), bias: try extra(epilogue.biasIndex),
+            rowBias: try extra(epilogue.rowBiasIndex), residual: try extra(epilogue.residualIndex),
+            rows: shape.rows, columns: shape.channels, inner: inner, rowsPerBias: max(1, shape.rows / rowBiases))
+    }
+
+    private func dispatch(
+        _ product: Product, kernel: String, _ node: Node, _ epilogue: Epilogue, numbers: [Int]
+    ) -> Dispatch {
+        let dtype = node.output.dtype
+        let tile = matrixTile ?? .choose(rows: product.rows, columns: product.columns, on: device)
+        let vectorK = allowsFours([product.source, product.weight], dtype, extents: [product.inner])
+        let vectorN = allowsFours([product.result] + product.extras, dtype, extents: [product.columns])
+        let constants =
+            tile.constants + [
+                vectorK.constant, vectorN.constant, epilogue.bias.constant, epilogue.rowBias.constant,
+                epilogue.activation?.kernelCode ?? 0, epilogue.residual.constant,
+            ]
+        let kernel = tile.core == .broadcast ? "\(kernel)_broadcast" : kernel
+        return Dispatch(
+            kernel: variant(kernel, dtype), constants: constants,
+            push: PushConstants(
+                product.operands, [product.rows, product.columns, product.inner, product.rowsPerBias] + numbers),
+            groups: tile.groups(rows: product.rows, columns: product.columns),
+            reads: [product.source, product.weight] + product.extras, writes: [product.result],
+            detail: "\(tile)" + (epilogue.parts.isEmpty ? "" : " " + epilogue.parts.joined(separator: "+")))
     }
 }
 
 extension Epilogue {
-    /// "bias+silu+residual".
-    var summary: String {
+    /// What it does, in order, for people.
+    var parts: [String] {
         [bias ? "bias" : nil, rowBias ? "row_bias" : nil, activation?.rawValue, residual ? "residual" : nil]
-            .compactMap { $0 }.joined(separator: "+")
+            .compactMap { $0 }
     }
-}
-
-extension Bool {
-    /// A specialisation constant.
-    var code: UInt32 { self ? 1 : 0 }
-}
-
-extension ByteRange {
-    func isAligned(to size: Int) -> Bool { start % UInt64(size) == 0 }
 }

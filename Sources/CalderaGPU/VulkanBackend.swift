@@ -1,48 +1,108 @@
 import CalderaGraph
 import CalderaVulkan
 
-/// Runs plans on a Vulkan device, in fp16 or fp32 storage with fp32 accumulation.
+/// Runs plans on a Vulkan device.
 public final class VulkanBackend: Backend {
-    package let device: VulkanDevice
-    let choice: KernelChoice
+    private let device: VulkanDevice
+    private let matrixTile: MatrixTile?
+    private var shaders: [String: [UInt32]] = [:]
+    public let limits: PlanLimits
 
-    package init(device: VulkanDevice) {
+    /// Kernels address an allocation's elements with 31 bits: at two bytes each, 4 GiB.
+    private static let largestBlock = 1 << 32
+
+    /// - Parameter matrixTile: how every matrix is divided, in place of a choice by shape: what a test or a tuner sets.
+    package init(device: VulkanDevice, matrixTile: MatrixTile? = nil) {
         self.device = device
-        choice = KernelChoice(device.info)
+        self.matrixTile = matrixTile
+        let block = min(device.info.largestAllocation, VulkanBackend.largestBlock)
+        limits = PlanLimits(alignment: 256, blockSize: block / 256 * 256)
     }
 
     deinit { device.savePipelineCache() }
 
     public var name: String { device.info.name }
-
-    /// Values are aligned for the widest loads; a block is one allocation, and its elements' indices fit 32 bits.
-    public var limits: PlanLimits {
-        PlanLimits(alignment: 256, blockSize: min(device.info.largestAllocation, 2 << 30))
-    }
-
     public var peakMemory: Int { device.peakAllocatedBytes }
+    public var availableMemory: Int? { max(0, device.info.memory - device.allocatedBytes) }
 
-    public var availableMemory: Int? { device.info.memory - device.allocatedBytes }
-
+    /// Throws `CalderaError` for a bf16 plan, when the device has no memory left, or a weight cannot be read.
     public func compile(_ plan: Plan, weights: any WeightSource) throws -> any Executable {
-        try check(plan)
-        return try VulkanExecutable(self, plan, weights)
+        guard plan.dtype != .bfloat16 else {
+            throw CalderaError(
+                "Vulkan computes in fp16 or fp32, not in bf16: use --precision fp16, --precision fp32 or --device cpu.",
+                kind: .usage)
+        }
+        let memory = try ExecutableMemory(device, plan, weights)
+        let lowering = Lowering(device: device.info, plan: plan, memory: memory, matrixTile: matrixTile)
+        let prompt = try record(plan.promptNodes, lowering)
+        let step = try record(plan.stepNodes, lowering)
+        try memory.weights.finish()
+        return try VulkanExecutable(device, plan, memory, prompt: prompt, step: step)
     }
 
     public func describe(_ node: Node, in plan: Plan) -> String {
-        let addresses = NodeAddresses(node: node, inputs: [], output: ByteRange(start: 0, count: 0))
-        let calls = try? Lowering(plan: plan, choice: choice, scratch: nil).calls(node, addresses)
-        return calls.map { $0.map { "\($0.shader) \($0.detail)".trimmed }.joined(separator: ", ") } ?? node.op.name
+        let lowering = Lowering(
+            device: device.info, plan: plan, memory: DescribedMemory(plan: plan), matrixTile: matrixTile)
+        do {
+            let summaries = try lowering.dispatches(for: node).map(\.summary)
+            return summaries.isEmpty ? "nothing: the value lies there already" : summaries.joined(separator: ", ")
+        } catch {
+            return "\(error)"
+        }
     }
 
-    private func check(_ plan: Plan) throws {
-        guard plan.dtype == .float16 || plan.dtype == .float32 else {
-            throw CalderaError.usage(
-                "Vulkan computes in fp16 or fp32, not \(plan.dtype.rawValue): choose --precision fp16.")
+    // MARK: Recording
+
+    private func record(_ nodes: [Node], _ lowering: Lowering) throws -> Recording {
+        var hazards = HazardTracker()
+        var steps: [Recording.Step] = []
+        let commands = try CommandBuffer(device) { recorder in
+            recorder.barrier()
+            for node in nodes {
+                for dispatch in try lowering.dispatches(for: node) where dispatch.groups > 0 {
+                    let needsBarrier = hazards.needsBarrier(
+                        reads: dispatch.reads.map(\.range), writes: dispatch.writes.map(\.range))
+                    if needsBarrier { recorder.barrier() }
+                    recorder.dispatch(
+                        try pipeline(dispatch, node), constants: dispatch.push.bytes,
+                        groups: device.info.folded(dispatch.groups))
+                    steps.append(
+                        Recording.Step(label: node.label, kernel: dispatch.summary, followsBarrier: needsBarrier))
+                }
+            }
+            recorder.hostBarrier()
         }
+        return Recording(commands: commands, steps: steps)
+    }
+
+    private func pipeline(_ dispatch: Dispatch, _ node: Node) throws -> ComputePipeline {
+        do {
+            let words = try words(dispatch.kernel)
+            return try device.pipeline(dispatch.kernel, words: words, constants: dispatch.constants)
+        } catch let error as CalderaError {
+            throw CalderaError("\(node.label): \(error.message)", kind: error.kind)
+        }
+    }
+
+    private func words(_ kernel: String) throws -> [UInt32] {
+        if let known = shaders[kernel] { return known }
+        guard let words = KernelBinaries.words(kernel) else {
+            throw CalderaError("This build of Caldera has no kernel named \(kernel).")
+        }
+        shaders[kernel] = words
+        return words
     }
 }
 
-extension String {
-    var trimmed: String { hasSuffix(" ") ? String(dropLast()) : self }
+/// A stage's commands, and what each of its kernels is for.
+struct Recording {
+    struct Step {
+        /// The layer.
+        let label: String
+        let kernel: String
+        let followsBarrier: Bool
+    }
+
+    let commands: CommandBuffer
+    let steps: [Step]
 }

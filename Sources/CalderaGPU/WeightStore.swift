@@ -1,156 +1,168 @@
 import CalderaGraph
 import CalderaVulkan
 
-/// A plan's weights on the device, each packed once, in chunks that no single allocation limit can stop.
+/// Device memory of a model's weights: each is converted, packed and uploaded when a node first asks for it.
+///
+/// The memory is made of chunks, so that a model may be larger than any one allocation. The host never holds more than
+/// the pieces that are under way: the next is converted while the device copies the last.
 final class WeightStore {
     private struct Key: Hashable {
         let name: String
-        let layout: WeightLayout
+        let packing: Packing
+        let dtype: DType
     }
 
-    /// Bytes of one chunk, unless a single weight is larger.
-    private static let chunkSize = 256 << 20
+    private static let largestChunk = 256 << 20
     private static let alignment = 256
 
-    private var places: [Key: (chunk: Int, offset: Int, packing: WeightPacking)] = [:]
+    private let device: VulkanDevice
+    private let source: any WeightSource
+    private var known: [Key: Operand] = [:]
+    private var constants: [[Float]: Operand] = [:]
     private var chunks: [VulkanBuffer] = []
-    /// Bytes of all chunks.
-    private(set) var size = 0
+    /// Bytes of the last chunk that are taken.
+    private var used = 0
+    /// What the plan's weights still need, as far as they are not loaded: decides the size of the next chunk.
+    private var expected: Int
+    private let uploader: Uploader
 
-    /// Packs every weight that the plan's nodes read. Throws `CalderaError` when one cannot be read or finds no room.
-    init(_ device: VulkanDevice, _ plan: Plan, _ source: any WeightSource) throws {
-        var order: [Key] = []
-        var chunkSizes: [Int] = []
-        for node in plan.promptNodes + plan.stepNodes {
-            for (index, tensor) in node.inputs.enumerated() {
-                guard let name = plan.weightName(tensor) else { continue }
-                let layout = WeightStore.layout(node.op, input: index)
-                let key = Key(name: name, layout: layout)
-                if places[key] != nil { continue }
-                let packing = WeightPacking(layout: layout, shape: tensor.shape, dtype: plan.dtype)
-                let place = WeightStore.append(packing.size, &chunkSizes)
-                places[key] = (place.chunk, place.offset, packing)
-                order.append(key)
+    init(_ device: VulkanDevice, _ source: any WeightSource, expecting bytes: Int) throws {
+        self.device = device
+        self.source = source
+        expected = bytes
+        uploader = try Uploader(device)
+    }
+
+    /// Bytes of device memory.
+    var bytes: Int { chunks.reduce(0) { $0 + $1.size } }
+    /// What keeps the memory alive.
+    var buffers: [VulkanBuffer] { chunks }
+
+    /// Where a weight lies, packed as asked.
+    func operand(_ name: String, shape: Shape, packing: Packing, dtype: DType) throws -> Operand {
+        let key = Key(name: name, packing: packing, dtype: dtype)
+        if let operand = known[key] { return operand }
+        guard let info = source.info(name) else { throw CalderaError("The model has no weight named \(name).") }
+        guard info.shape.count == shape.count, info.dtype != .int32 else {
+            throw CalderaError("The weight \(name) is \(info.dtype) \(info.shape) where \(shape) is needed.")
+        }
+        let (chunk, operand) = try place(bytes: shape.count * dtype.size)
+        try source.withBytes(name) { bytes in
+            guard bytes.count >= shape.count * info.dtype.size else {
+                throw CalderaError("The weight \(name) is cut off: \(bytes.count) bytes for \(shape).")
+            }
+            let packer = WeightPacker(
+                source: bytes, sourceType: info.dtype, targetType: dtype, packing: packing, shape: shape)
+            try upload(packer, name, to: chunk, at: Int(operand.address - chunk.address))
+        }
+        known[key] = operand
+        return operand
+    }
+
+    /// Where a vector of fp32 numbers lies that the host computed.
+    func constant(_ values: [Float]) throws -> Operand {
+        if let operand = constants[values] { return operand }
+        let (chunk, operand) = try place(bytes: values.count * 4)
+        try uploader.upload(bytes: operand.bytes, to: chunk, at: Int(operand.address - chunk.address)) { target in
+            values.withUnsafeBytes {
+                target.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(target), byteCount: $0.count)
             }
         }
-        chunks = try chunkSizes.map { try VulkanBuffer(device, size: $0, kind: .device) }
-        size = chunkSizes.reduce(0, +)
-        try fill(device, source, order)
+        constants[values] = operand
+        return operand
     }
 
-    /// The bytes of a node's weight operand by device address.
-    func range(_ name: String, _ op: Op, input: Int) -> ByteRange? {
-        guard let place = places[Key(name: name, layout: WeightStore.layout(op, input: input))] else { return nil }
-        return ByteRange(start: chunks[place.chunk].address + UInt64(place.offset), count: place.packing.size)
-    }
+    /// Blocks until everything has arrived, and gives the staging memory back.
+    func finish() throws { try uploader.finish() }
 
-    private static func layout(_ op: Op, input: Int) -> WeightLayout {
-        if case .convolution = op, input == 1 { return .convolution }
-        return .plain
-    }
-
-    private static func append(_ size: Int, _ chunks: inout [Int]) -> (chunk: Int, offset: Int) {
-        if let last = chunks.last {
-            let offset = (last + alignment - 1) / alignment * alignment
-            if offset + size <= chunkSize {
-                chunks[chunks.count - 1] = offset + size
-                return (chunks.count - 1, offset)
+    private func upload(_ packer: WeightPacker, _ name: String, to chunk: VulkanBuffer, at offset: Int) throws {
+        let rowsAtATime = max(1, Uploader.pieceSize / max(packer.rowBytes, 1))
+        var row = 0
+        while row < packer.rows, packer.rowBytes > 0 {
+            let range = row..<min(row + rowsAtATime, packer.rows)
+            var fits = true
+            try uploader.upload(bytes: range.count * packer.rowBytes, to: chunk, at: offset + row * packer.rowBytes) {
+                fits = packer.pack(range, to: $0)
             }
+            guard fits else {
+                throw CalderaError(
+                    "The weight \(name) holds numbers beyond the range of \(packer.targetType): use --precision fp32.")
+            }
+            row = range.upperBound
         }
-        chunks.append(size)
-        return (chunks.count - 1, 0)
     }
 
-    // MARK: Upload
-
-    /// Straight into device memory where the host sees it, else through two staging buffers in turn: one is packed while
-    /// the other is copied.
-    private func fill(_ device: VulkanDevice, _ source: any WeightSource, _ order: [Key]) throws {
-        let isVisible = chunks.allSatisfy { $0.mapped != nil }
-        var staging = isVisible ? nil : try StagingRing(device, largest: places.values.map(\.packing.size).max() ?? 0)
-        for key in order {
-            guard let place = places[key], let info = source.info(key.name) else {
-                throw CalderaError("The weight \(key.name) is missing.")
-            }
-            let chunk = chunks[place.chunk]
-            if let mapped = chunk.mapped {
-                try source.withBytes(key.name) { bytes in
-                    try place.packing.pack(bytes, stored: info.dtype, to: mapped + place.offset, name: key.name)
-                }
-            } else {
-                try staging?.upload(to: chunk, at: place.offset, size: place.packing.size) { target in
-                    try source.withBytes(key.name) { bytes in
-                        try place.packing.pack(bytes, stored: info.dtype, to: target, name: key.name)
-                    }
-                }
-            }
+    private func place(bytes: Int) throws -> (VulkanBuffer, Operand) {
+        let size = (max(bytes, 1) + WeightStore.alignment - 1) / WeightStore.alignment * WeightStore.alignment
+        if chunks.last.map({ $0.size - used < size }) ?? true {
+            let chunkSize = max(size, min(WeightStore.largestChunk, expected, device.info.largestAllocation))
+            chunks.append(try VulkanBuffer(device, size: chunkSize, kind: .device))
+            used = 0
         }
-        try staging?.finish()
+        let chunk = chunks[chunks.count - 1]
+        let operand = Operand(address: chunk.address + UInt64(used), bytes: bytes)
+        used += size
+        expected = max(0, expected - size)
+        return (chunk, operand)
     }
 }
 
-/// Two host buffers that take turns: the host fills one while the device copies from the other.
-struct StagingRing {
-    private struct Copy {
-        let target: VulkanBuffer
-        let sourceOffset: Int
-        let targetOffset: Int
-        let size: Int
-    }
+/// Brings bytes into device memory: straight where the host sees it, else through two staging buffers in turn.
+final class Uploader {
+    static let pieceSize = 32 << 20
 
-    static let bufferSize = 64 << 20
+    private struct Stage {
+        let buffer: VulkanBuffer
+        /// The copy under way from this buffer, kept until it is done.
+        var copy: CommandBuffer?
+        let timeline: Timeline
+    }
 
     private let device: VulkanDevice
-    private let timeline: Timeline
-    private let buffers: [VulkanBuffer]
-    private var current = 0
-    private var used = 0
-    private var copies: [Copy] = []
-    private var inFlight: CommandBuffer?
+    private var stages: [Stage] = []
+    private var next = 0
 
-    /// - Parameter largest: bytes of the largest single upload.
-    init(_ device: VulkanDevice, largest: Int, bufferSize: Int = StagingRing.bufferSize) throws {
-        self.device = device
-        timeline = try Timeline(device)
-        let size = max(bufferSize, largest)
-        buffers = try (0..<2).map { _ in try VulkanBuffer(device, size: size, kind: .upload) }
+    init(_ device: VulkanDevice) throws { self.device = device }
+
+    // A copy must be done before its buffers go, also where an error has cut the uploads short.
+    deinit {
+        for stage in stages { try? stage.timeline.wait() }
     }
 
-    /// Lends `size` bytes of host memory to `fill`, and copies them to the device before `finish` returns.
-    mutating func upload(
-        to target: VulkanBuffer, at offset: Int, size: Int, _ fill: (UnsafeMutableRawPointer) throws -> Void
+    /// Lets `fill` write `bytes` bytes that end up at `offset` of `target`.
+    func upload(
+        bytes: Int, to target: VulkanBuffer, at offset: Int, _ fill: (UnsafeMutableRawPointer) -> Void
     ) throws {
-        if used + size > buffers[current].size { try flush() }
-        guard let mapped = buffers[current].mapped else {
-            throw CalderaError("The device lends no host-visible memory.")
+        if let mapped = target.mapped { return fill(mapped + offset) }
+        let index = try freeStage(atLeast: bytes)
+        let buffer = stages[index].buffer
+        guard let mapped = buffer.mapped else {
+            throw CalderaError("\(device.info.name) has no memory through which the host could send weights.")
         }
-        try fill(mapped + used)
-        copies.append(Copy(target: target, sourceOffset: used, targetOffset: offset, size: size))
-        used = (used + size + 255) / 256 * 256
+        fill(mapped)
+        let copy = try CommandBuffer(device) { $0.copy(from: buffer, at: 0, to: target, at: offset, size: bytes) }
+        try stages[index].timeline.submit(copy)
+        stages[index].copy = copy
     }
 
-    mutating func finish() throws {
-        try flush()
-        try timeline.wait()
-        inFlight = nil
+    func finish() throws {
+        for stage in stages { try stage.timeline.wait() }
+        stages.removeAll()
     }
 
-    /// Hands the filled buffer to the device and turns to the other, once its copies are done.
-    private mutating func flush() throws {
-        if copies.isEmpty { return }
-        let (source, copies) = (buffers[current], copies)
-        let commands = try CommandBuffer(device) { recorder in
-            for copy in copies {
-                recorder.copy(
-                    from: source, at: copy.sourceOffset, to: copy.target, at: copy.targetOffset, size: copy.size)
-            }
-            recorder.barrier()
+    private func freeStage(atLeast bytes: Int) throws -> Int {
+        if stages.count < 2 {
+            let buffer = try VulkanBuffer(device, size: max(bytes, Uploader.pieceSize), kind: .upload)
+            stages.append(Stage(buffer: buffer, copy: nil, timeline: try Timeline(device)))
+            return stages.count - 1
         }
-        try timeline.wait()
-        try timeline.submit(commands)
-        inFlight = commands
-        self.copies = []
-        current = 1 - current
-        used = 0
+        next = 1 - next
+        try stages[next].timeline.wait()
+        stages[next].copy = nil
+        if stages[next].buffer.size < bytes {
+            let buffer = try VulkanBuffer(device, size: bytes, kind: .upload)
+            stages[next] = Stage(buffer: buffer, copy: nil, timeline: try Timeline(device))
+        }
+        return next
     }
 }

@@ -17,6 +17,8 @@ package struct VulkanDeviceInfo: Sendable {
     /// Bytes of the largest allocation that can be one buffer.
     package var largestAllocation = 0
     package var subgroupSize = 0
+    /// Whether kernels can read another lane's value.
+    package var subgroupBroadcast = false
     /// Bytes of shared memory of a workgroup.
     package var sharedMemory = 0
     package var maxWorkgroupInvocations = 0
@@ -104,6 +106,8 @@ extension VulkanDeviceInfo {
         apiVersion =
             "\(cvulkan_version_major(version)).\(cvulkan_version_minor(version)).\(cvulkan_version_patch(version))"
         subgroupSize = Int(vulkan11.pointee.subgroupSize)
+        let operations = vulkan11.pointee.subgroupSupportedOperations
+        subgroupBroadcast = operations & VK_SUBGROUP_FEATURE_BALLOT_BIT.rawValue != 0
         largestAllocation = Int(
             clamping: min(vulkan11.pointee.maxMemoryAllocationSize, vulkan13.pointee.maxBufferSize))
         sharedMemory = Int(base.limits.maxComputeSharedMemorySize)

@@ -1,0 +1,37 @@
+import CalderaGPU
+import Foundation
+import Testing
+
+/// Every kernel that the package ships.
+@Suite struct SpirvTests {
+    @Test func everyKernelIsValid() throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "caldera-spirv-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        #expect(KernelBinaries.names.count >= 30)
+        for name in KernelBinaries.names {
+            let words = try #require(KernelBinaries.words(name))
+            let file = folder.appending(path: "\(name).spv")
+            try words.withUnsafeBytes { Data($0) }.write(to: file)
+            let process = Process()
+            process.executableURL = URL(filePath: "/usr/bin/env")
+            process.arguments = ["spirv-val", "--target-env", "vulkan1.3", file.path]
+            let pipe = Pipe()
+            process.standardOutput = pipe
+            process.standardError = pipe
+            try process.run()
+            let said = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+            process.waitUntilExit()
+            #expect(process.terminationStatus == 0, "\(name): \(said)")
+        }
+    }
+
+    @Test func everyKernelComesInBothPrecisionsUnlessItNeedsOne() {
+        let single: Set<String> = ["cast", "group_norm_merge", "increment"]
+        let names = Set(KernelBinaries.names)
+        for name in names where name.hasSuffix(".FP32") {
+            let kernel = String(name.dropLast(5))
+            #expect(names.contains("\(kernel).FP16") != single.contains(kernel), "\(kernel)")
+        }
+    }
+}
