@@ -64,8 +64,8 @@ public enum Devices {
             index: nil, name: "cpu", type: "processor",
             driver: backend.map { "oneDNN \($0.libraryVersion), \($0.threads) threads" } ?? "oneDNN", apiVersion: nil,
             memoryBytes: backend?.availableMemory ?? 0, fp16Arithmetic: false, fp16Storage: false,
-            bf16: backend?.supports(.bf16) ?? false, cooperativeMatrixShapes: [], subgroupSize: nil, sharedMemoryBytes: nil,
-            largestAllocationBytes: nil, unusableReason: nil)
+            bf16: backend?.supports(.bf16) ?? false, cooperativeMatrixShapes: [], subgroupSize: nil,
+            sharedMemoryBytes: nil, largestAllocationBytes: nil, unusableReason: nil)
     }
 
     private static func name(of kind: VulkanDeviceInfo.Kind) -> String {

@@ -96,7 +96,8 @@ public final class ImageGenerator {
         return GenerationParameters(
             prompt: request.prompt, negativePrompt: request.negativePrompt ?? "", steps: request.steps,
             sampler: type(of: scheduler).webLabel, scheduleType: scheduler.scheduleType,
-            guidanceScale: request.guidanceScale, seed: seed, width: width, height: height, model: model.name, version: "Caldera \(CalderaVersion.current)"
+            guidanceScale: request.guidanceScale, seed: seed, width: width, height: height, model: model.name,
+            version: "Caldera \(CalderaVersion.current)"
         ).text
     }
 }

@@ -114,7 +114,8 @@ struct GoldenRun {
         let graph = Graph(dtype: dtype)
         graph.output(
             "decoded", try autoencoder.decode(graph, latents: graph.input("latents", latents.shape, dtype)))
-        return try errors(graph, model.weights("vae"), ["latents": latents]) { "\(group).\($0)" }["decoded"] ?? .infinity
+        return try errors(graph, model.weights("vae"), ["latents": latents]) { "\(group).\($0)" }["decoded"]
+            ?? .infinity
     }
 
     func encoder(_ group: String) throws -> Double {
