@@ -68,3 +68,20 @@ extension Plan {
     /// Bytes of weights, arena and persistent values.
     package var totalSize: Int { weightSize + arenaSize + persistentSize }
 }
+
+extension Backend {
+    /// Compiles a plan that fits the memory which is left.
+    func load(_ plan: Plan, weights: any WeightSource, part: String) throws -> any Executable {
+        try checkRoom(for: plan, part: part)
+        return try compile(plan, weights: weights)
+    }
+
+    /// Throws before anything is allocated when a plan does not fit: a system that lends more memory than it has would end
+    /// the process later, without a word.
+    func checkRoom(for plan: Plan, part: String) throws {
+        guard let available = availableMemory, plan.totalSize > available else { return }
+        throw CalderaError(
+            "The \(part) needs \(plan.totalSize >> 20) MiB at this size and \(name) has \(available >> 20) MiB left: "
+                + "choose a smaller picture or count, or a lower precision.")
+    }
+}

@@ -55,7 +55,7 @@ struct PromptEncoder {
                     + "the two belong to different models.")
         }
         let plan = try plans.encoder(part, batch: prompts.count)
-        let executable = try backend.compile(plan, weights: part.weights)
+        let executable = try backend.load(plan, weights: part.weights, part: part.name)
         try executable.write("ids", HostTensor([prompts.count, tokens], Array(rows.joined())))
         if parts.family == .stableDiffusionXL, config.projection != nil {
             let positions = rows.map { Int32(config.endOfTextPosition($0)) }

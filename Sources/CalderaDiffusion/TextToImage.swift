@@ -88,6 +88,7 @@ package final class TextToImage {
     ) throws -> PipelineResult {
         var timings = PipelineTimings()
         let schedule = try schedule(request)
+        try checkDecoder(request)
         try progress(.encoding)
         let (positive, negative) = try timed(&timings.encode) { try embeddings(request) }
         try progress(.compiling)
@@ -98,6 +99,13 @@ package final class TextToImage {
         try progress(.decoding)
         let pictures = try timed(&timings.decode) { try decode(latents) }
         return PipelineResult(latents: latents, pictures: pictures, timings: timings)
+    }
+
+    /// Throws where the picture could be denoised but never decoded: better now than behind the last step.
+    private func checkDecoder(_ request: TextToImageRequest) throws {
+        let scale = parts.autoencoder.config.downscale
+        let plan = try plans.decoder(height: request.height / scale, width: request.width / scale)
+        if denoiser == nil { try backend.checkRoom(for: plan, part: "decoder") }
     }
 
     // MARK: Conditioning
@@ -129,7 +137,7 @@ package final class TextToImage {
     private func compiledDenoiser(_ key: DenoisingGraph) throws -> any Executable {
         if let denoiser, denoiser.key == key { return denoiser.executable }
         denoiser = nil
-        let executable = try backend.compile(plans.denoiser(key), weights: parts.unetWeights)
+        let executable = try backend.load(plans.denoiser(key), weights: parts.unetWeights, part: "UNet")
         denoiser = (key, executable)
         return executable
     }
@@ -180,7 +188,9 @@ package final class TextToImage {
         let config = parts.autoencoder.config
         let single: Shape = [1, latents.shape[1], latents.shape[2], latents.shape[3]]
         let plan = try plans.decoder(height: latents.shape[1], width: latents.shape[2])
-        let executable = try backend.compile(plan, weights: parts.autoencoderWeights)
+        // Where both do not fit, the next picture of this shape compiles the UNet again.
+        if let available = backend.availableMemory, plan.totalSize > available { denoiser = nil }
+        let executable = try backend.load(plan, weights: parts.autoencoderWeights, part: "decoder")
         let scale = Float(1 / config.scalingFactor)
         var pictures: [Float] = []
         for index in 0..<latents.shape[0] {

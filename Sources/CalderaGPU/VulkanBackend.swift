@@ -23,7 +23,11 @@ public final class VulkanBackend: Backend {
 
     public var name: String { device.info.name }
     public var peakMemory: Int { device.peakAllocatedBytes }
-    public var availableMemory: Int? { max(0, device.info.memory - device.allocatedBytes) }
+
+    /// Nil for a software driver: the heap that lavapipe reports says nothing of the host memory that it takes from.
+    public var availableMemory: Int? {
+        device.info.kind == .software ? nil : max(0, device.info.memory - device.allocatedBytes)
+    }
 
     /// Throws `CalderaError` for a bf16 plan, when the device has no memory left, or a weight cannot be read.
     public func compile(_ plan: Plan, weights: any WeightSource) throws -> any Executable {

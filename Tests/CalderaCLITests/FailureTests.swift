@@ -107,6 +107,15 @@ struct FailureTests {
         #expect(try folder.contents().isEmpty)
     }
 
+    @Test("A picture that no memory holds is refused before anything is allocated")
+    func tooLarge() throws {
+        let folder = try TemporaryFolder()
+        let outcome = try Program.run(
+            ["generate", "x", "--device", "cpu", "--width", "16384", "--height", "16384", "--steps", "1"], in: folder)
+        expectFailure(outcome, mentions: ["decoder", "MiB left"])
+        #expect(try folder.contents().isEmpty)
+    }
+
     @Test("A file that may not grow is an error, not a crash, and leaves no half file")
     func fileSizeLimit() throws {
         let folder = try TemporaryFolder()
