@@ -32,8 +32,8 @@ let package = Package(
         .target(
             name: "Caldera",
             dependencies: [
-                "CalderaGraph", "CalderaGPU", "CalderaCPU", "CalderaFormats", "CalderaText", "CalderaModels",
-                "CalderaDiffusion", .product(name: "Logging", package: "swift-log"),
+                "CalderaGraph", "CalderaVulkan", "CalderaGPU", "CalderaCPU", "CalderaFormats", "CalderaText",
+                "CalderaModels", "CalderaDiffusion",
             ],
             resources: [.copy("Resources/EmbeddedModel")]),
         .executableTarget(
