@@ -101,11 +101,13 @@ package final class TextToImage {
         return PipelineResult(latents: latents, pictures: pictures, timings: timings)
     }
 
-    /// Throws where the picture could be denoised but never decoded: better now than behind the last step.
+    /// Throws where the picture could be denoised but never decoded: better now than behind the last step. A denoiser that
+    /// is still loaded would be released for the decoder, so nothing can be said of the room while there is one.
     private func checkDecoder(_ request: TextToImageRequest) throws {
+        if denoiser != nil { return }
         let scale = parts.autoencoder.config.downscale
         let plan = try plans.decoder(height: request.height / scale, width: request.width / scale)
-        if denoiser == nil { try backend.checkRoom(for: plan, part: "decoder") }
+        try backend.checkRoom(for: plan, part: "decoder")
     }
 
     // MARK: Conditioning

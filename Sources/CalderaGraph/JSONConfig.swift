@@ -111,10 +111,6 @@ package struct JSONConfig: Sendable {
         try get(key, fallback, "a list of numbers") { Self.list($0, Self.asDouble) }
     }
 
-    package func bools(_ key: String, default fallback: [Bool]? = nil) throws -> [Bool] {
-        try get(key, fallback, "a list of booleans") { Self.list($0, Self.asBool) }
-    }
-
     package func strings(_ key: String, default fallback: [String]? = nil) throws -> [String] {
         try get(key, fallback, "a list of strings") { Self.list($0, Self.asString) }
     }
