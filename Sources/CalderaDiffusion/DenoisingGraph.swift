@@ -18,8 +18,10 @@ package struct DenoisingGraph: Hashable {
     package let added: Added?
     /// Whether classifier-free guidance runs, with the negative prompt in the first half of the batch.
     package let guided: Bool
-    /// Whether the scheduler adds noise at each step.
+    /// Whether the scheduler adds noise.
     package let noisy: Bool
+    /// Tensors of the latents' shape that the scheduler keeps from step to step, the latents included.
+    package let states: Int
 
     package struct Added: Hashable {
         package let textChannels: Int
@@ -32,7 +34,8 @@ package struct DenoisingGraph: Hashable {
     }
 
     package init(
-        pictures: Int, height: Int, width: Int, steps: Int, tokens: Int, added: Added?, guided: Bool, noisy: Bool
+        pictures: Int, height: Int, width: Int, steps: Int, tokens: Int, added: Added?, guided: Bool, noisy: Bool,
+        states: Int = 1
     ) {
         self.pictures = pictures
         self.height = height
@@ -42,15 +45,10 @@ package struct DenoisingGraph: Hashable {
         self.added = added
         self.guided = guided
         self.noisy = noisy
+        self.states = states
     }
 
-    /// The columns of the coefficient table, one row a step.
-    enum Column: Int, CaseIterable {
-        /// What the model's input is of the latents.
-        case input
-        /// What the next latents are of the latents, the unguided output, the prompted output and the noise.
-        case latents, unguided, prompted, noise
-    }
+    private var table: CoefficientTable { CoefficientTable(states: states) }
 
     /// The UNet's batch: pictures, twice under guidance.
     package var batch: Int { pictures * (guided ? 2 : 1) }
@@ -58,31 +56,55 @@ package struct DenoisingGraph: Hashable {
     /// Inputs, all written before the loop: `timesteps` fp32 [S]; `coefficients` fp32 [S, columns]; `context`
     /// [batch, T, C], the negative prompt's entries first; `text_embeds` [batch, P] and `time_ids` fp32 [batch·n] for
     /// SDXL; `noise` fp32 [S, pictures, h, w, c] where the scheduler draws any.
-    /// States: `latents` fp32 [pictures, h, w, c], `step` int32 [1].
+    /// States: `latents` fp32 [pictures, h, w, c], `state1`... of the same shape where the scheduler remembers earlier
+    /// steps, `step` int32 [1].
     package func build(_ unet: UNet, dtype: DType) throws -> Graph {
         let graph = Graph(dtype: dtype)
+        let loop = Loop(
+            graph: graph, step: graph.state("step", [1], .int32),
+            coefficients: graph.input("coefficients", [steps, table.columns], .float32))
         let shape: Shape = [pictures, height, width, unet.config.inChannels]
-        let latents = graph.state("latents", shape, .float32)
-        let step = graph.state("step", [1], .int32)
-        let coefficients = graph.input("coefficients", [steps, Column.allCases.count], .float32)
+        let kept = (0..<states).map { graph.state(Self.stateName($0), shape, .float32) }
         let noise = noisy ? graph.input("noise", Shape([steps] + shape.extents), .float32) : nil
 
-        var sample = try graph.weightedSum(
-            [(Column.input.rawValue, latents)], coefficients: coefficients, step: step, dtype: dtype,
-            label: "scale_model_input")
+        var sample = try loop.sum([(table.input, kept[0])], dtype: dtype, label: "scale_model_input")
         if guided { sample = try graph.concat(sample, sample, axis: 0, label: "scale_model_input") }
-        let output = try unet(graph, sample: sample, conditioning(graph, unet, step))
-        let prediction = graph.cast(output, to: .float32, label: "guidance")
+        let output = try unet(graph, sample: sample, conditioning(graph, unet, loop.step))
+        let prediction = try guide(loop, graph.cast(output, to: .float32, label: "guidance"))
 
-        var terms = [(Column.latents.rawValue, latents)]
-        if guided { terms.append((Column.unguided.rawValue, try graph.slice(prediction, 0..<pictures))) }
-        terms.append((Column.prompted.rawValue, try graph.slice(prediction, (batch - pictures)..<batch)))
-        if let noise { terms.append((Column.noise.rawValue, try graph.select(noise, step, label: "scheduler"))) }
-        let next = try graph.weightedSum(
-            terms, coefficients: coefficients, step: step, dtype: .float32, label: "scheduler")
-        try graph.assign(next, to: latents, label: "scheduler")
-        try graph.assign(graph.increment(step, label: "scheduler"), to: step, label: "scheduler")
+        let drawn = try noise.map { try graph.select($0, loop.step, label: "scheduler") }
+        let next = try kept.indices.map { target in
+            var terms = kept.enumerated().map { (table.state($0.offset, of: target), $0.element) }
+            terms.append((table.output(of: target), prediction))
+            if let drawn { terms.append((table.noise(of: target), drawn)) }
+            return try loop.sum(terms, dtype: .float32, label: "scheduler")
+        }
+        for (state, value) in zip(kept, next) { try graph.assign(value, to: state, label: "scheduler") }
+        try graph.assign(graph.increment(loop.step, label: "scheduler"), to: loop.step, label: "scheduler")
         return graph
+    }
+
+    /// The name of a state of the sampling loop.
+    static func stateName(_ index: Int) -> String { index == 0 ? "latents" : "state\(index)" }
+
+    /// The graph under construction, and the row of coefficients that the current step reads.
+    private struct Loop {
+        let graph: Graph
+        let step: Tensor
+        let coefficients: Tensor
+
+        func sum(_ terms: [(column: Int, source: Tensor)], dtype: DType, label: String) throws -> Tensor {
+            try graph.weightedSum(terms, coefficients: coefficients, step: step, dtype: dtype, label: label)
+        }
+    }
+
+    /// fp32 [batch, h, w, c] -> the guided output [pictures, h, w, c].
+    private func guide(_ loop: Loop, _ output: Tensor) throws -> Tensor {
+        guard guided else { return output }
+        let unguided = try loop.graph.slice(output, 0..<pictures)
+        let prompted = try loop.graph.slice(output, pictures..<batch)
+        return try loop.sum(
+            [(table.unguided, unguided), (table.prompted, prompted)], dtype: .float32, label: "guidance")
     }
 
     private func conditioning(_ graph: Graph, _ unet: UNet, _ step: Tensor) -> UNet.Conditioning {
@@ -96,20 +118,8 @@ package struct DenoisingGraph: Hashable {
         return UNet.Conditioning(timesteps: timesteps, step: step, context: context, added: conditioning)
     }
 
-    /// The coefficient table of a schedule under a guidance scale g, where the guided output is
-    /// (1 - g)·unguided + g·prompted; Ho and Salimans, "Classifier-Free Diffusion Guidance" (2022), equation 6, with the
-    /// scale counted as Imagen and diffusers do.
+    /// The values of `coefficients`.
     package func coefficients(_ schedule: Schedule, guidanceScale: Double) -> HostTensor {
-        let scale = guided ? guidanceScale : 1
-        let rows = schedule.steps.flatMap { step -> [Float] in
-            var row = [Float](repeating: 0, count: Column.allCases.count)
-            row[Column.input.rawValue] = Float(step.inputScale)
-            row[Column.latents.rawValue] = Float(step.sample)
-            row[Column.unguided.rawValue] = Float(step.output * (1 - scale))
-            row[Column.prompted.rawValue] = Float(step.output * scale)
-            row[Column.noise.rawValue] = Float(step.noise)
-            return row
-        }
-        return HostTensor([schedule.steps.count, Column.allCases.count], rows)
+        table.rows(schedule, guidanceScale: guidanceScale, guidanceRescale: 0)
     }
 }

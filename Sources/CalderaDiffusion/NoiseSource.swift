@@ -21,11 +21,14 @@ struct NoiseSource {
         return HostTensor([streams.count, height, width, channels], values)
     }
 
-    /// fp32 [steps, pictures, h, w, c].
-    mutating func draw(steps: Int) -> HostTensor {
+    /// fp32 [steps, pictures, h, w, c]; zeros for a step that draws none.
+    mutating func draw(_ schedule: Schedule) -> HostTensor {
+        let size = streams.count * height * width * channels
         var values: [Float] = []
-        for _ in 0..<steps { values += draw().floats }
-        return HostTensor([steps, streams.count, height, width, channels], values)
+        for step in schedule.steps {
+            values += step.drawsNoise ? draw().floats : [Float](repeating: 0, count: size)
+        }
+        return HostTensor([schedule.steps.count, streams.count, height, width, channels], values)
     }
 
     /// The next tensor of a picture's stream. Torch fills [c, h, w]; Caldera keeps [h, w, c].

@@ -55,7 +55,8 @@ package struct PipelinePlans {
         return DenoisingGraph(
             pictures: pictures, height: request.height / scale, width: request.width / scale,
             steps: schedule.steps.count, tokens: parts.encoders.first?.tokenizer.maxLength ?? 0,
-            added: parts.unet.config.addsTextTime ? added : nil, guided: request.guided, noisy: schedule.usesNoise)
+            added: parts.unet.config.addsTextTime ? added : nil, guided: request.guided, noisy: schedule.usesNoise,
+            states: schedule.stateCount)
     }
 
     private func checked(_ plan: Plan, _ weights: any WeightSource, _ part: String) throws -> Plan {

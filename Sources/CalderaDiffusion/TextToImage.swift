@@ -151,10 +151,15 @@ package final class TextToImage {
         var noise = NoiseSource(
             seeds: request.seeds, height: graph.height, width: graph.width, channels: parts.unet.config.inChannels)
         try executable.write("latents", noise.draw(scale: schedule.initNoiseSigma))
+        for index in 1..<max(1, graph.states) {
+            let shape: Shape = [graph.pictures, graph.height, graph.width, parts.unet.config.inChannels]
+            try executable.write(
+                DenoisingGraph.stateName(index), HostTensor(shape, [Float](repeating: 0, count: shape.count)))
+        }
         try executable.write("step", HostTensor([1], [Int32(0)]))
         try executable.write("timesteps", HostTensor([graph.steps], schedule.steps.map { Float($0.timestep) }))
         try executable.write("coefficients", graph.coefficients(schedule, guidanceScale: request.guidanceScale))
-        if graph.noisy { try executable.write("noise", noise.draw(steps: graph.steps)) }
+        if graph.noisy { try executable.write("noise", noise.draw(schedule)) }
         try write(embeddings, request, graph, to: executable)
         try timed(&timings.encode) { try executable.run(.prompt) }
         for index in 0..<graph.steps {

@@ -85,7 +85,7 @@ private func error(_ body: () throws -> Void) -> CalderaError? {
             let latent = name == "ddim" ? signal * clean + spread * noise : clean + sigma * noise
             let outputs = [noise, signal * noise - spread * clean, clean]
             let next = zip(schedules, outputs).map { schedule, output in
-                schedule.steps[index].sample * latent + schedule.steps[index].output * output
+                schedule.steps[index].updates[0].state(0) * latent + schedule.steps[index].updates[0].output * output
             }
             #expect(abs(next[1] - next[0]) <= 1e-9 * max(1, abs(latent)))
             #expect(abs(next[2] - next[0]) <= 1e-9 * max(1, abs(latent)))

@@ -9,16 +9,24 @@ enum ToySampler {
         of schedule: Schedule, from initial: [Float], as _: Real.Type
     ) -> [[Double]] {
         var random = TorchRandom(seed: 42)
-        var latent = initial.map { Real($0) * Real(schedule.initNoiseSigma) }
+        var states = [[Real]](
+            repeating: initial.map { Real($0) * Real(schedule.initNoiseSigma) }, count: schedule.stateCount)
         return schedule.steps.map { step in
-            let noise = schedule.usesNoise ? random.normal(count: latent.count) : []
-            for index in latent.indices {
-                let scaled = Real(step.inputScale) * latent[index]
-                let output = Real(model(Double(scaled), Double(step.timestep)))
-                latent[index] = Real(step.sample) * latent[index] + Real(step.output) * output
-                if schedule.usesNoise { latent[index] += Real(step.noise) * Real(noise[index]) }
+            let noise =
+                step.drawsNoise ? random.normal(count: initial.count) : [Float](repeating: 0, count: initial.count)
+            let outputs = states[0].map { latent in
+                Real(model(Double(Real(step.inputScale) * latent), Double(step.timestep)))
             }
-            return latent.map { Double($0) }
+            let old = states
+            for (index, update) in step.updates.enumerated() {
+                states[index] = initial.indices.map { element in
+                    let kept = old.enumerated().reduce(Real(0)) {
+                        $0 + Real(update.state($1.offset)) * $1.element[element]
+                    }
+                    return kept + Real(update.output) * outputs[element] + Real(update.noise) * Real(noise[element])
+                }
+            }
+            return states[0].map { Double($0) }
         }
     }
 

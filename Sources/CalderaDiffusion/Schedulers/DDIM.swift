@@ -33,14 +33,20 @@ package struct DDIMScheduler: Scheduler {
         try config.requireOff("clip_sample", "thresholding")
     }
 
-    package func schedule(steps: Int) throws -> Schedule {
-        let timesteps = try grid.whole(steps: steps)
-        let stride = noise.trainSteps / steps
-        let table = timesteps.map { step(timestep: $0, previous: $0 - stride) }
-        let alphas = timesteps.map(alphaCumprod) + [alphaCumprod(timesteps[steps - 1] - stride)]
+    package func schedule(_ request: ScheduleRequest) throws -> Schedule {
+        let timesteps = try grid.whole(steps: request.steps)
+        let stride = noise.trainSteps / request.steps
+        let table = timesteps.indices.map { index in
+            let following = index + 1 < timesteps.count ? timesteps[index + 1] : nil
+            return step(
+                timestep: timesteps[index], previous: timesteps[index] - stride,
+                level: following.map { .preserving(alphaCumprod($0)) } ?? .clean)
+        }
+        let alphas = timesteps.map(alphaCumprod) + [alphaCumprod(timesteps[request.steps - 1] - stride)]
         return try Schedule(
-            scheduler: Self.self, prediction: prediction, steps: table, initNoiseSigma: 1,
-            sigmas: alphas.map { ((1 - $0) / $0).squareRoot() }, usesNoise: eta > 0)
+            scheduler: Self.self, prediction: prediction, steps: request.remaining(table), initNoiseSigma: 1,
+            start: .preserving(alphas[request.first]),
+            sigmas: alphas[request.first...].map { ((1 - $0) / $0).squareRoot() })
     }
 
     /// Below the first training timestep lies the final value.
@@ -48,13 +54,14 @@ package struct DDIMScheduler: Scheduler {
         timestep < 0 ? finalAlphaCumprod : Double(noise.alphasCumprod[timestep])
     }
 
-    private func step(timestep: Int, previous: Int) -> StepCoefficients {
+    private func step(timestep: Int, previous: Int, level: NoiseLevel) -> StepCoefficients {
         let (alpha, next) = (alphaCumprod(timestep), alphaCumprod(previous))
         let variance = (1 - next) / (1 - alpha) * (1 - alpha / next)
         let added = eta * variance.squareRoot()
         let (clean, direction) = prediction.cleanAndNoise(alphaCumprod: alpha)
         let update = next.squareRoot() * clean + max(0, 1 - next - added * added).squareRoot() * direction
         return StepCoefficients(
-            timestep: Float(timestep), inputScale: 1, sample: update.sample, output: update.output, noise: added)
+            timestep: Float(timestep), inputScale: 1, updates: [update + added * .freshNoise], drawsNoise: eta > 0,
+            level: level)
     }
 }

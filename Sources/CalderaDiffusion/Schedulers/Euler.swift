@@ -41,19 +41,19 @@ package struct EulerScheduler: Scheduler {
         karras = usesKarras ? (try config.level("sigma_min"), try config.level("sigma_max")) : nil
     }
 
-    package func schedule(steps: Int) throws -> Schedule {
-        let (timesteps, sigmas) = try levels(steps: steps)
+    package func schedule(_ request: ScheduleRequest) throws -> Schedule {
+        let (timesteps, sigmas) = try levels(steps: request.steps)
         let table = zip(timesteps, zip(sigmas, sigmas.dropFirst())).map { timestep, levels in
             let (sigma, next) = levels
             let derivative = (.latent - prediction.clean(sigma: sigma)) / sigma
-            let update = .latent + (next - sigma) * derivative
             return StepCoefficients(
-                timestep: timestep, inputScale: SigmaSpace.inputScale(sigma), sample: update.sample,
-                output: update.output, noise: 0)
+                timestep: timestep, inputScale: SigmaSpace.inputScale(sigma),
+                updates: [.latent + (next - sigma) * derivative], level: .exploding(next))
         }
         return try Schedule(
-            scheduler: Self.self, prediction: prediction, steps: table,
-            initNoiseSigma: SigmaSpace.initNoiseSigma(sigmas, spacing: grid.spacing), sigmas: sigmas, usesNoise: false)
+            scheduler: Self.self, prediction: prediction, steps: request.remaining(table),
+            initNoiseSigma: SigmaSpace.initNoiseSigma(sigmas, spacing: grid.spacing),
+            start: .exploding(sigmas[request.first]), sigmas: Array(sigmas[request.first...]))
     }
 
     /// The timesteps, and σ before each step and after the last, rounded to fp32 as diffusers keeps them.

@@ -15,15 +15,16 @@ package struct EulerAncestralScheduler: Scheduler {
         prediction = try config.choice("prediction_type", default: .epsilon)
     }
 
-    package func schedule(steps: Int) throws -> Schedule {
-        let timesteps = try grid.fractional(steps: steps)
+    package func schedule(_ request: ScheduleRequest) throws -> Schedule {
+        let timesteps = try grid.fractional(steps: request.steps)
         let sigmas = timesteps.map { Double(Float(noise.sigma(at: $0))) } + [0]
         let table = zip(timesteps, zip(sigmas, sigmas.dropFirst())).map { timestep, levels in
             step(timestep: timestep, sigma: levels.0, next: levels.1)
         }
         return try Schedule(
-            scheduler: Self.self, prediction: prediction, steps: table,
-            initNoiseSigma: SigmaSpace.initNoiseSigma(sigmas, spacing: grid.spacing), sigmas: sigmas, usesNoise: true)
+            scheduler: Self.self, prediction: prediction, steps: request.remaining(table),
+            initNoiseSigma: SigmaSpace.initNoiseSigma(sigmas, spacing: grid.spacing),
+            start: .exploding(sigmas[request.first]), sigmas: Array(sigmas[request.first...]))
     }
 
     /// σ_up² = σ'²·(σ² - σ'²)/σ² and σ_down² = σ'² - σ_up² = σ'⁴/σ², where σ' is the next level.
@@ -32,9 +33,9 @@ package struct EulerAncestralScheduler: Scheduler {
         let up = next * max(0, 1 - ratio * ratio).squareRoot()
         let down = next * ratio
         let derivative = (.latent - prediction.clean(sigma: sigma)) / sigma
-        let update = .latent + (down - sigma) * derivative
         return StepCoefficients(
-            timestep: timestep, inputScale: SigmaSpace.inputScale(sigma), sample: update.sample, output: update.output,
-            noise: up)
+            timestep: timestep, inputScale: SigmaSpace.inputScale(sigma),
+            updates: [.latent + (down - sigma) * derivative + up * .freshNoise], drawsNoise: true,
+            level: .exploding(next))
     }
 }

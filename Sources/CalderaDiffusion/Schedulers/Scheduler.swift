@@ -1,49 +1,122 @@
 import CalderaGraph
 
-/// One update of the sampling loop as a linear combination, the form in which the device runs it:
-/// next = sample·x + output·m + noise·ε, where x is the latent, m the (guided) output of the model at this step and
-/// ε fresh standard normal noise of x's shape. The model is given inputScale·x at `timestep`.
+/// How much of a picture and how much noise latents hold: image·x0 + noise·ε.
+package struct NoiseLevel: Sendable, Equatable {
+    package let image: Double
+    package let noise: Double
+
+    package init(image: Double, noise: Double) {
+        self.image = image
+        self.noise = noise
+    }
+
+    /// A picture without noise.
+    package static let clean = NoiseLevel(image: 1, noise: 0)
+    /// The levels of a variance-exploding sampler.
+    static func exploding(_ sigma: Double) -> NoiseLevel { NoiseLevel(image: 1, noise: sigma) }
+    /// The levels of a variance-preserving sampler with signal variance ᾱ.
+    static func preserving(_ alphaCumprod: Double) -> NoiseLevel {
+        NoiseLevel(image: alphaCumprod.squareRoot(), noise: max(0, 1 - alphaCumprod).squareRoot())
+    }
+}
+
+/// One evaluation of the model and what is done with it, in the form in which the device runs it. The loop keeps a few
+/// tensors of the latents' shape, the states; state 0 is the latents. The model is given inputScale·x₀ at `timestep`;
+/// then all states are replaced at once by linear forms in the old ones, the model's output and fresh noise.
 package struct StepCoefficients: Sendable, Equatable {
     /// The time that the model is conditioned on, in training steps; it may lie between two of them.
     package let timestep: Float
     package let inputScale: Double
-    package let sample: Double
-    package let output: Double
-    package let noise: Double
+    /// The next value of each state.
+    package let updates: [LinearForm]
+    /// Whether a tensor of noise is drawn from the random stream here, even if its coefficient is zero.
+    package let drawsNoise: Bool
+    /// What the latents hold after this evaluation, as diffusers' `add_noise` at the next timestep has it; inpainting
+    /// puts the known part of the picture back at this level.
+    package let level: NoiseLevel
+
+    init(timestep: Float, inputScale: Double, updates: [LinearForm], drawsNoise: Bool = false, level: NoiseLevel) {
+        self.timestep = timestep
+        self.inputScale = inputScale
+        self.updates = updates
+        self.drawsNoise = drawsNoise
+        self.level = level
+    }
 }
 
 /// Everything that a sampling loop needs of a scheduler, computed before the loop starts.
 package struct Schedule: Sendable, Equatable {
-    /// In the order in which they run.
+    /// One for each evaluation of the model, in the order in which they run.
     package let steps: [StepCoefficients]
-    /// What standard normal noise is multiplied by to become the first latent.
+    /// What standard normal noise is multiplied by to become the first latents of a picture made from nothing.
     package let initNoiseSigma: Double
+    /// What the latents hold before the first step, where a picture is given (`add_noise` at the first timestep).
+    package let start: NoiseLevel
     /// The noise level sqrt((1 - ᾱ)/ᾱ) before each step, and after the last one; infinite where ᾱ is zero.
     package let sigmas: [Double]
-    /// Whether every step draws noise from the random stream, even one whose noise coefficient is zero.
-    package let usesNoise: Bool
+    /// Evaluations of one full step: 2 for the Heun family (diffusers `scheduler.order`).
+    package let order: Int
 
     package var timesteps: [Float] { steps.map(\.timestep) }
+    package var usesNoise: Bool { steps.contains(where: \.drawsNoise) }
+    /// How many states the loop keeps, the latents included.
+    package var stateCount: Int { steps.map(\.updates.count).max() ?? 1 }
 
     /// Throws `CalderaError` when a coefficient is not finite, which is how a noise schedule without any signal at
     /// some timestep shows with a prediction type that would have to divide by it.
     init(
         scheduler: any Scheduler.Type, prediction: PredictionType, steps: [StepCoefficients], initNoiseSigma: Double,
-        sigmas: [Double], usesNoise: Bool
+        start: NoiseLevel, sigmas: [Double], order: Int = 1
     ) throws {
-        for step in steps {
-            let values = [step.inputScale, step.sample, step.output, step.noise]
-            guard values.allSatisfy(\.isFinite) else {
-                throw CalderaError(
-                    "\(scheduler.className) has no finite update at timestep \(step.timestep) for prediction_type "
-                        + "'\(prediction.rawValue)': the noise schedule leaves no signal or no noise there; "
-                        + "use another scheduler or timestep_spacing")
-            }
+        for step in steps where !(step.inputScale.isFinite && step.updates.allSatisfy(\.isFinite)) {
+            throw CalderaError(
+                "\(scheduler.className) has no finite update at timestep \(step.timestep) for prediction_type "
+                    + "'\(prediction.rawValue)': the noise schedule leaves no signal or no noise there; "
+                    + "use another scheduler or timestep_spacing")
         }
+        self.init(steps: steps, initNoiseSigma: initNoiseSigma, start: start, sigmas: sigmas, order: order)
+    }
+
+    private init(
+        steps: [StepCoefficients], initNoiseSigma: Double, start: NoiseLevel, sigmas: [Double], order: Int
+    ) {
         self.steps = steps
         self.initNoiseSigma = initNoiseSigma
+        self.start = start
         self.sigmas = sigmas
-        self.usesNoise = usesNoise
+        self.order = order
+    }
+
+    /// The first `count` evaluations, for a picture that another model finishes (diffusers `denoising_end`).
+    package func prefix(_ count: Int) -> Schedule {
+        Schedule(
+            steps: Array(steps.prefix(count)), initNoiseSigma: initNoiseSigma, start: start, sigmas: sigmas,
+            order: order)
+    }
+}
+
+/// Which steps a sampling loop shall make.
+package struct ScheduleRequest: Sendable, Equatable {
+    /// Steps of the whole way from noise to picture (diffusers `num_inference_steps`).
+    package var steps: Int
+    /// The evaluation at which the loop starts, with nothing remembered of those before it: 0 for a picture from
+    /// nothing (diffusers `set_begin_index`).
+    package var first: Int
+    /// A grid to use instead of the scheduler's own.
+    package var grid: CustomGrid?
+
+    /// Timesteps or noise levels that a person asks for (diffusers `set_timesteps(timesteps=)`, `(sigmas=)`).
+    package enum CustomGrid: Sendable, Equatable {
+        /// Falling timesteps.
+        case timesteps([Int])
+        /// Falling σ; the one after the last step (0) is not among them.
+        case sigmas([Double])
+    }
+
+    package init(steps: Int, first: Int = 0, grid: CustomGrid? = nil) {
+        self.steps = steps
+        self.first = first
+        self.grid = grid
     }
 }
 
@@ -65,9 +138,10 @@ package protocol Scheduler: Sendable {
     /// of the diffusers class. Throws `CalderaError` on a value that changes the computation and is not supported.
     init(config: SchedulerConfig) throws
 
-    /// The table for `steps` model evaluations.
-    /// Throws a usage `CalderaError` unless 1 <= steps <= the number of training timesteps.
-    func schedule(steps: Int) throws -> Schedule
+    /// The table of the evaluations that `request` asks for.
+    /// Throws a usage `CalderaError` unless 1 <= steps <= the number of training timesteps and `first` is one of the
+    /// evaluations, and for a custom grid that this scheduler does not take.
+    func schedule(_ request: ScheduleRequest) throws -> Schedule
 }
 
 extension Scheduler {
@@ -75,4 +149,19 @@ extension Scheduler {
     package static var names: [String] { [className] + shortNames }
 
     package var scheduleType: String? { nil }
+
+    /// The table for a picture from nothing.
+    package func schedule(steps: Int) throws -> Schedule { try schedule(ScheduleRequest(steps: steps)) }
+}
+
+extension ScheduleRequest {
+    /// The evaluations from `first` on. Throws a usage error when there are none.
+    func remaining<Element>(_ evaluations: [Element]) throws -> [Element] {
+        guard evaluations.indices.contains(first) else {
+            throw CalderaError.usage(
+                "No steps are left: the loop should start at evaluation \(first) of \(evaluations.count); use more "
+                    + "steps or a larger strength.")
+        }
+        return Array(evaluations[first...])
+    }
 }
