@@ -12,6 +12,9 @@ struct CoefficientTable: Hashable {
     let prompted = 2
     /// How much of the guided output is rescaled to the deviation of the prompted one.
     let rescale = 3
+    /// What the known part of the picture holds behind the step, of itself and of noise.
+    let knownImage = 4
+    let knownNoise = 5
 
     /// What state `target` becomes of state `source`.
     func state(_ source: Int, of target: Int) -> Int { first(target) + source }
@@ -22,7 +25,7 @@ struct CoefficientTable: Hashable {
 
     var columns: Int { first(states) }
 
-    private func first(_ target: Int) -> Int { 4 + target * (states + 2) }
+    private func first(_ target: Int) -> Int { 6 + target * (states + 2) }
 
     /// The table of a schedule under a guidance scale g; Ho and Salimans, "Classifier-Free Diffusion Guidance" (2022),
     /// equation 6, with the scale counted as Imagen and diffusers do. fp32 [steps, columns].
@@ -33,6 +36,8 @@ struct CoefficientTable: Hashable {
             row[unguided] = Float(1 - guidanceScale)
             row[prompted] = Float(guidanceScale)
             row[rescale] = Float(guidanceRescale)
+            row[knownImage] = Float(step.level.image)
+            row[knownNoise] = Float(step.level.noise)
             for (target, update) in step.updates.enumerated() {
                 for source in 0..<states { row[state(source, of: target)] = Float(update.state(source)) }
                 row[output(of: target)] = Float(update.output)

@@ -1,43 +1,105 @@
 import CalderaGraph
 
-/// The noise of several pictures, each from its own seed's stream, in the order in which diffusers draws it: the initial
-/// latents, then one tensor for each step (diffusers `randn_tensor` with a list of generators).
-struct NoiseSource {
-    private var streams: [TorchRandom]
-    private let height: Int
-    private let width: Int
-    private let channels: Int
+/// Where the noise of a batch comes from.
+package struct RandomSource: Sendable, Equatable {
+    /// Which of torch's generators is reproduced.
+    package enum Generator: String, Sendable, CaseIterable {
+        /// `torch.Generator("cpu")`, diffusers' usual advice.
+        case cpu
+        /// `torch.Generator("cuda")`, what the web UI draws from.
+        case cuda
+    }
 
-    init(seeds: [UInt64], height: Int, width: Int, channels: Int) {
-        streams = seeds.map { TorchRandom(seed: $0) }
+    /// Part of another seed's noise, mixed into the first latents.
+    package struct Variation: Sendable, Equatable {
+        package let seed: UInt64
+        /// From 0, none of the other, to 1, all of it.
+        package let strength: Double
+
+        package init(seed: UInt64, strength: Double) {
+            self.seed = seed
+            self.strength = strength
+        }
+    }
+
+    /// One picture for each.
+    package var seeds: [UInt64]
+    package var generator: Generator
+    package var variation: Variation?
+
+    package init(seeds: [UInt64], generator: Generator = .cpu, variation: Variation? = nil) {
+        self.seeds = seeds
+        self.generator = generator
+        self.variation = variation
+    }
+
+    func stream(_ seed: UInt64) -> any NormalStream {
+        switch generator {
+        case .cpu: TorchRandom(seed: seed)
+        case .cuda: PhiloxRandom(seed: seed)
+        }
+    }
+}
+
+/// The noise of several pictures, each from its own seed's stream, in the order in which diffusers draws it (`randn_tensor`
+/// with a list of generators).
+struct NoiseSource {
+    private var streams: [any NormalStream]
+    private let variations: (streams: [any NormalStream], strength: Double)?
+    let height: Int
+    let width: Int
+    let channels: Int
+
+    init(_ source: RandomSource, height: Int, width: Int, channels: Int) {
+        streams = source.seeds.map(source.stream)
+        variations = source.variation.map { variation in
+            // The web UI counts the variation's seed up with the picture's.
+            (source.seeds.indices.map { source.stream(variation.seed &+ UInt64($0)) }, variation.strength)
+        }
         self.height = height
         self.width = width
         self.channels = channels
     }
 
-    /// fp32 [pictures, h, w, c], times `scale`.
-    mutating func draw(scale: Double = 1) -> HostTensor {
-        let values = streams.indices.flatMap { channelsLast(picture: $0, scale: Float(scale)) }
-        return HostTensor([streams.count, height, width, channels], values)
+    var shape: Shape { [streams.count, height, width, channels] }
+
+    /// What the first latents are made of: fp32 [pictures, h, w, c].
+    mutating func drawFirst() -> HostTensor {
+        guard let variations else { return draw() }
+        return collect { index, stream in
+            let base = stream.normal(count: channels * height * width)
+            var other = variations.streams[index]
+            return VariationNoise.mixed(
+                base, other.normal(count: base.count), strength: variations.strength, channels: channels,
+                width: width)
+        }
+    }
+
+    /// The next tensor of each stream: fp32 [pictures, h, w, c].
+    mutating func draw() -> HostTensor {
+        collect { _, stream in stream.normal(count: channels * height * width) }
     }
 
     /// fp32 [steps, pictures, h, w, c]; zeros for a step that draws none.
     mutating func draw(_ schedule: Schedule) -> HostTensor {
-        let size = streams.count * height * width * channels
         var values: [Float] = []
         for step in schedule.steps {
-            values += step.drawsNoise ? draw().floats : [Float](repeating: 0, count: size)
+            values += step.drawsNoise ? draw().floats : [Float](repeating: 0, count: shape.count)
         }
-        return HostTensor([schedule.steps.count, streams.count, height, width, channels], values)
+        return HostTensor(Shape([schedule.steps.count] + shape.extents), values)
     }
 
-    /// The next tensor of a picture's stream. Torch fills [c, h, w]; Caldera keeps [h, w, c].
-    private mutating func channelsLast(picture: Int, scale: Float) -> [Float] {
+    private mutating func collect(_ drawn: (Int, inout any NormalStream) -> [Float]) -> HostTensor {
+        let values = streams.indices.flatMap { channelsLast(drawn($0, &streams[$0])) }
+        return HostTensor(shape, values)
+    }
+
+    /// Torch fills [c, h, w]; Caldera keeps [h, w, c].
+    private func channelsLast(_ drawn: [Float]) -> [Float] {
         let pixels = height * width
-        let drawn = streams[picture].normal(count: channels * pixels)
         var values = [Float](repeating: 0, count: drawn.count)
         for channel in 0..<channels {
-            for pixel in 0..<pixels { values[pixel * channels + channel] = drawn[channel * pixels + pixel] * scale }
+            for pixel in 0..<pixels { values[pixel * channels + channel] = drawn[channel * pixels + pixel] }
         }
         return values
     }

@@ -35,11 +35,13 @@ package struct PipelineParts {
     package let scheduler: SchedulerConfig
     /// Whether an absent negative prompt is zeros rather than the encoded empty prompt.
     package let forceZerosForEmptyPrompt: Bool
+    /// Whether the UNet is told an aesthetic score in place of a target size, as SDXL's refiner is.
+    package let requiresAestheticsScore: Bool
 
     package init(
         family: Family, encoders: [TextEncoderPart], unet: UNet, unetWeights: any WeightSource,
         autoencoder: AutoencoderKL, autoencoderWeights: any WeightSource, scheduler: SchedulerConfig,
-        forceZerosForEmptyPrompt: Bool
+        forceZerosForEmptyPrompt: Bool, requiresAestheticsScore: Bool = false
     ) {
         self.family = family
         self.encoders = encoders
@@ -49,6 +51,7 @@ package struct PipelineParts {
         self.autoencoderWeights = autoencoderWeights
         self.scheduler = scheduler
         self.forceZerosForEmptyPrompt = forceZerosForEmptyPrompt
+        self.requiresAestheticsScore = requiresAestheticsScore
     }
 
     /// Throws when the encoders' widths are not those that the UNet was made for.
@@ -60,16 +63,41 @@ package struct PipelineParts {
                 "The text encoders give \(width) channels where the UNet's cross_attention_dim is \(wanted): "
                     + "these parts belong to different models.")
         }
-        guard unet.config.inChannels == autoencoder.config.latentChannels,
-            unet.config.outChannels == unet.config.inChannels
-        else {
+        let latents = autoencoder.config.latentChannels
+        guard unet.config.outChannels == latents, unet.config.inChannels == latents || takesMask else {
             throw CalderaError(
                 "The UNet takes \(unet.config.inChannels) and gives \(unet.config.outChannels) channels where the "
-                    + "autoencoder has \(autoencoder.config.latentChannels): this is no text-to-image model.")
+                    + "autoencoder has \(latents): these parts belong to different models.")
         }
         if family == .stableDiffusionXL, encoders.last?.model.config.projection == nil || !unet.config.addsTextTime {
             throw CalderaError(
                 "An SDXL pipeline needs a CLIPTextModelWithProjection and a UNet with addition_embed_type text_time.")
         }
+    }
+
+    /// Throws when latents of this model are not the other's.
+    func checkHandover(to refiner: PipelineParts) throws {
+        guard refiner.requiresAestheticsScore else {
+            throw CalderaError.usage("The refiner is no refiner: name an SDXL refiner with --refiner.")
+        }
+        let (mine, its) = (autoencoder.config, refiner.autoencoder.config)
+        guard family == .stableDiffusionXL, mine.latentChannels == its.latentChannels, mine.downscale == its.downscale
+        else {
+            throw CalderaError(
+                "The refiner cannot go on with this model's latents: it refines those of SDXL base models only.")
+        }
+    }
+
+    /// Whether the UNet takes a mask and the latents of the masked picture beside its own (inpainting models).
+    var takesMask: Bool { unet.config.inChannels == 2 * autoencoder.config.latentChannels + 1 }
+
+    /// The rows of time ids for the negative prompt and for the prompt; empty for SD 1.x and 2.x.
+    func timeIDs(_ request: PipelineRequest) -> (negative: [Float], positive: [Float]) {
+        guard unet.config.addsTextTime else { return ([], []) }
+        let picture = SizeConditioning.Extent(height: request.height, width: request.width)
+        func row(negative: Bool) -> [Float] {
+            request.sizes.timeIDs(picture: picture, scored: requiresAestheticsScore, negative: negative)
+        }
+        return (row(negative: true), row(negative: false))
     }
 }

@@ -37,26 +37,56 @@ package struct PipelinePlans {
         return try checked(Planner.plan(graph, limits: limits), parts.unetWeights, "unet")
     }
 
-    /// Input `latents` [1, h, w, c], divided by the scaling factor; output `picture` [1, H, W, 3].
-    package func decoder(height: Int, width: Int) throws -> Plan {
-        let config = parts.autoencoder.config
-        // The config says where activations leave fp16's range; such a decoder runs in fp32 (diffusers `upcast_vae`).
-        let graph = Graph(dtype: config.forceUpcast && precision == .fp16 ? .float32 : precision.dtype)
-        let latents = graph.input("latents", [1, height, width, config.latentChannels], graph.dtype)
+    /// Input `latents` [1, h, w, c] in the autoencoder's scale; output `picture` [1, H, W, 3].
+    package func decoder(height: Int, width: Int, dtype: DType) throws -> Plan {
+        let graph = Graph(dtype: dtype)
+        let latents = graph.input("latents", [1, height, width, parts.autoencoder.config.latentChannels], dtype)
         graph.output("picture", try parts.autoencoder.decode(graph, latents: latents))
         return try checked(Planner.plan(graph, limits: limits), parts.autoencoderWeights, "vae")
     }
 
-    /// The denoiser's graph for `pictures` side by side of the request's size.
-    package func denoising(_ request: TextToImageRequest, schedule: Schedule, pictures: Int) -> DenoisingGraph {
+    /// Input `picture` [1, H, W, 3]; output `moments` [1, h, w, 2c].
+    func pictureEncoder(height: Int, width: Int, dtype: DType) throws -> Plan {
+        let graph = Graph(dtype: dtype)
+        let picture = graph.input("picture", [1, height, width, 3], dtype)
+        graph.output("moments", try parts.autoencoder.encode(graph, picture: picture))
+        return try checked(Planner.plan(graph, limits: limits), parts.autoencoderWeights, "vae")
+    }
+
+    /// What the autoencoder computes in: its config says where activations leave fp16's range, and then it is fp32
+    /// (diffusers `upcast_vae`).
+    package var autoencoderDType: DType {
+        parts.autoencoder.config.forceUpcast && precision == .fp16 ? .float32 : precision.dtype
+    }
+
+    /// The denoiser's graph for `pictures` side by side of the request's size, with prompts of one chunk.
+    package func denoising(_ request: PipelineRequest, schedule: Schedule, pictures: Int) -> DenoisingGraph {
         let scale = parts.autoencoder.config.downscale
-        let added = DenoisingGraph.Added(
-            textChannels: parts.encoders.last?.model.config.projection ?? 0, timeIDs: request.timeIDs.count)
         return DenoisingGraph(
             pictures: pictures, height: request.height / scale, width: request.width / scale,
             steps: schedule.steps.count, tokens: parts.encoders.first?.tokenizer.maxLength ?? 0,
-            added: parts.unet.config.addsTextTime ? added : nil, guided: request.guided, noisy: schedule.usesNoise,
-            states: schedule.stateCount)
+            added: added(parts.timeIDs(request).positive), guided: request.guided,
+            rescaled: request.guided && request.guidanceRescale > 0, noisy: schedule.usesNoise,
+            states: schedule.stateCount, inpainting: inpainting(request.source?.mask != nil))
+    }
+
+    /// The graph that a job runs on.
+    func denoising(_ job: DenoisingJob) -> DenoisingGraph {
+        DenoisingGraph(
+            pictures: job.latents.shape[0], height: job.latents.shape[1], width: job.latents.shape[2],
+            steps: job.schedule.steps.count, tokens: job.conditioning.tokens, added: added(job.timeIDs.positive),
+            guided: job.guided, rescaled: job.guided && job.guidanceRescale > 0, noisy: job.noise != nil,
+            states: job.schedule.stateCount, inpainting: inpainting(job.inpainting != nil))
+    }
+
+    private func added(_ timeIDs: [Float]) -> DenoisingGraph.Added? {
+        guard parts.unet.config.addsTextTime else { return nil }
+        return DenoisingGraph.Added(
+            textChannels: parts.encoders.last?.model.config.projection ?? 0, timeIDs: timeIDs.count)
+    }
+
+    private func inpainting(_ isMasked: Bool) -> DenoisingGraph.Inpainting {
+        isMasked ? (parts.takesMask ? .concatenated : .blended) : .none
     }
 
     private func checked(_ plan: Plan, _ weights: any WeightSource, _ part: String) throws -> Plan {
@@ -76,6 +106,9 @@ extension Backend {
         try checkRoom(for: plan, part: part)
         return try compile(plan, weights: weights)
     }
+
+    /// Whether a plan fits the memory that is left, as far as anybody knows.
+    func hasRoom(for plan: Plan) -> Bool { availableMemory.map { plan.totalSize <= $0 } ?? true }
 
     /// Throws before anything is allocated when a plan does not fit: a system that lends more memory than it has would end
     /// the process later, without a word.

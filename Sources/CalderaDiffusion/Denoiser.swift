@@ -1,0 +1,115 @@
+import CalderaGraph
+import CalderaModels
+
+/// One model's part of a run: what its UNet starts from, and what it is told.
+struct DenoisingJob {
+    let schedule: Schedule
+    let guidanceScale: Double
+    let guidanceRescale: Double
+    /// fp32 [pictures, h, w, c], in the scheduler's own scale.
+    let latents: HostTensor
+    /// fp32 [steps, pictures, h, w, c] where the scheduler draws noise.
+    let noise: HostTensor?
+    let inpainting: Inpainting?
+    let conditioning: Conditioning
+    /// The rows of time ids for the negative prompt and for the prompt; empty for SD 1.x and 2.x.
+    let timeIDs: (negative: [Float], positive: [Float])
+
+    /// Guidance costs a second evaluation, and at a scale of 1 or below diffusers leaves it out.
+    var guided: Bool { guidanceScale > 1 }
+
+    /// What keeps a part of the picture.
+    struct Inpainting {
+        /// [1, h, w, 1]: 1 where the picture is made anew.
+        let mask: HostTensor
+        /// fp32 [pictures, h, w, c]: for a UNet of 4 channels the whole picture's latents, for one of 9 channels those
+        /// of the picture without the masked part.
+        let known: HostTensor
+        /// The noise in the first latents, for a UNet of 4 channels.
+        let noise: HostTensor
+    }
+}
+
+/// Runs a UNet over a schedule. The recorded graph of the last shape is kept: another picture of that shape replays it.
+final class Denoiser {
+    let plans: PipelinePlans
+    let backend: any Backend
+    private var recorded: (key: DenoisingGraph, executable: any Executable)?
+    private var parts: PipelineParts { plans.parts }
+
+    init(plans: PipelinePlans, backend: any Backend) {
+        self.plans = plans
+        self.backend = backend
+    }
+
+    var isLoaded: Bool { recorded != nil }
+
+    /// Gives the memory of the recorded graph back.
+    func release() { recorded = nil }
+
+    /// Seconds for compiling and for each step are added to `timings`; `progress` is called after each step with its
+    /// index and may throw to stop the run. Returns the last latents, fp32 [pictures, h, w, c].
+    func run(
+        _ job: DenoisingJob, _ timings: inout PipelineTimings, progress: (_ index: Int, _ seconds: Double) throws -> Void
+    ) throws -> HostTensor {
+        let graph = plans.denoising(job)
+        let executable = try timings.add(to: \.compile) { try compiled(graph) }
+        try writeSchedule(job, graph, to: executable)
+        try writeInpainting(job, graph, to: executable)
+        var segments = job.conditioning.segments[...]
+        for index in 0..<graph.steps {
+            if let segment = segments.first, index >= segment.firstStep {
+                segments = segments.dropFirst()
+                try write(segment, job, graph, to: executable)
+                try timings.add(to: \.encode) { try executable.run(.prompt) }
+            }
+            let start = ContinuousClock.now
+            try executable.run(.step)
+            let seconds = (ContinuousClock.now - start) / .seconds(1)
+            timings.steps.append(seconds)
+            try progress(index, seconds)
+        }
+        return try executable.read("latents")
+    }
+
+    private func compiled(_ key: DenoisingGraph) throws -> any Executable {
+        if let recorded, recorded.key == key { return recorded.executable }
+        recorded = nil
+        let executable = try backend.load(plans.denoiser(key), weights: parts.unetWeights, part: "UNet")
+        recorded = (key, executable)
+        return executable
+    }
+
+    // MARK: Inputs
+
+    private func writeSchedule(_ job: DenoisingJob, _ graph: DenoisingGraph, to executable: any Executable) throws {
+        try executable.write("latents", job.latents)
+        let zeros = HostTensor(job.latents.shape, [Float](repeating: 0, count: job.latents.shape.count))
+        for index in 1..<max(1, graph.states) { try executable.write(DenoisingGraph.stateName(index), zeros) }
+        try executable.write("step", HostTensor([1], [Int32(0)]))
+        try executable.write("timesteps", HostTensor([graph.steps], job.schedule.timesteps))
+        try executable.write("coefficients", graph.coefficients(job))
+        if let noise = job.noise { try executable.write("noise", noise) }
+    }
+
+    private func writeInpainting(_ job: DenoisingJob, _ graph: DenoisingGraph, to executable: any Executable) throws {
+        guard let inpainting = job.inpainting else { return }
+        try executable.write("mask", inpainting.mask)
+        try executable.write("known", inpainting.known)
+        if graph.inpainting == .blended { try executable.write("known_noise", inpainting.noise) }
+    }
+
+    private func write(
+        _ segment: Conditioning.Segment, _ job: DenoisingJob, _ graph: DenoisingGraph, to executable: any Executable
+    ) throws {
+        let embeddings = graph.guided ? [segment.negative ?? segment.positive, segment.positive] : [segment.positive]
+        let rows = embeddings.flatMap { Array(repeating: $0, count: graph.pictures) }
+        let channels = parts.unet.config.crossAttentionChannels
+        try executable.write("context", HostTensor([graph.batch, graph.tokens, channels], rows.flatMap(\.context)))
+        guard let added = graph.added else { return }
+        let ids = graph.guided ? [job.timeIDs.negative, job.timeIDs.positive] : [job.timeIDs.positive]
+        let idRows = ids.flatMap { Array(repeating: $0, count: graph.pictures) }
+        try executable.write("text_embeds", HostTensor([graph.batch, added.textChannels], rows.flatMap(\.pooled)))
+        try executable.write("time_ids", HostTensor([graph.batch * added.timeIDs], idRows.flatMap { $0 }))
+    }
+}

@@ -1,0 +1,137 @@
+import CalderaGraph
+import CalderaModels
+
+/// Prompt in, pictures out: tokenize, encode, denoise, refine, decode. References: diffusers' StableDiffusion,
+/// StableDiffusionXL, their Img2Img and Inpaint pipelines (`__call__`).
+package final class DiffusionPipeline {
+    package let backend: any Backend
+    package let precision: Precision
+    private let base: Denoiser
+    /// Takes over behind a share of the steps, where there is one.
+    private let refiner: Denoiser?
+    private var parts: PipelineParts { base.plans.parts }
+
+    /// Throws `CalderaError` when the parts do not fit each other.
+    package init(
+        parts: PipelineParts, refiner: PipelineParts? = nil, backend: any Backend, precision: Precision
+    ) throws {
+        try parts.checkFit()
+        if let refiner {
+            try refiner.checkFit()
+            try parts.checkHandover(to: refiner)
+        }
+        self.backend = backend
+        self.precision = precision
+        func denoiser(_ parts: PipelineParts) -> Denoiser {
+            Denoiser(
+                plans: PipelinePlans(parts: parts, precision: precision, limits: backend.limits), backend: backend)
+        }
+        base = denoiser(parts)
+        self.refiner = refiner.map(denoiser)
+    }
+
+    /// Runs the request; `progress` is called from the same thread between the parts of the work and after each step,
+    /// and may throw to stop it.
+    package func run(
+        _ request: PipelineRequest, progress: (PipelineEvent) throws -> Void
+    ) throws -> PipelineResult {
+        var timings = PipelineTimings()
+        let stages = try stages(request)
+        try checkDecoder(request)
+        try progress(.encoding)
+        let conditionings = try timings.add(to: \.encode) {
+            try stages.map { stage in try encoder(stage.denoiser).encode(request, stage.schedule) }
+        }
+        let coder = coder(request.tiling)
+        var noise = noiseSource(request)
+        let start = try timings.add(to: \.encode) {
+            try StartingLatents(
+                request.source, schedule: stages[0].schedule, noise: &noise, coder: coder,
+                concatenates: parts.takesMask)
+        }
+        try progress(.compiling)
+        let total = stages.reduce(0) { $0 + $1.schedule.steps.count }
+        var latents = start.latents
+        for (stage, conditioning) in zip(stages, conditionings) {
+            let schedule = stage.schedule
+            let job = DenoisingJob(
+                schedule: schedule, guidanceScale: request.guidanceScale, guidanceRescale: request.guidanceRescale,
+                latents: latents, noise: schedule.usesNoise ? noise.draw(schedule) : nil,
+                inpainting: start.inpainting, conditioning: conditioning, timeIDs: stage.timeIDs(request))
+            let before = timings.steps.count
+            latents = try stage.denoiser.run(job, &timings) { index, seconds in
+                try progress(.step(index: before + index, of: total, seconds: seconds))
+            }
+            // Two UNets are never held at once.
+            if stages.count > 1 { stage.denoiser.release() }
+        }
+        try progress(.decoding)
+        let pictures = try timings.add(to: \.decode) { try coder.decode(latents) }
+        return PipelineResult(latents: latents, pictures: pictures, timings: timings)
+    }
+
+    /// Device bytes that a batch of `pictures` would need while it denoises.
+    package func memoryNeeded(_ request: PipelineRequest, pictures: Int) throws -> Int {
+        try stages(request).map { stage in
+            try stage.denoiser.plans.denoiser(
+                stage.denoiser.plans.denoising(request, schedule: stage.schedule, pictures: pictures)).totalSize
+        }.max() ?? 0
+    }
+
+    // MARK: Stages
+
+    /// One model's share of the steps.
+    private struct Stage {
+        let denoiser: Denoiser
+        let schedule: Schedule
+
+        func timeIDs(_ request: PipelineRequest) -> (negative: [Float], positive: [Float]) {
+            denoiser.plans.parts.timeIDs(request)
+        }
+    }
+
+    private func stages(_ request: PipelineRequest) throws -> [Stage] {
+        let schedule = try parts.schedule(request)
+        guard let refiner, let start = request.refinerStart else {
+            return [Stage(denoiser: base, schedule: schedule)]
+        }
+        let cutoff = Handover(share: start, trainSteps: try parts.trainSteps())
+        let refinement = try refiner.plans.parts.schedule(request, first: cutoff.first)
+        return [
+            Stage(denoiser: base, schedule: schedule.prefix(try cutoff.count(in: schedule))),
+            Stage(denoiser: refiner, schedule: refinement),
+        ]
+    }
+
+    private func encoder(_ denoiser: Denoiser) -> PromptEncoder {
+        PromptEncoder(plans: denoiser.plans, backend: backend)
+    }
+
+    private func noiseSource(_ request: PipelineRequest) -> NoiseSource {
+        let scale = parts.autoencoder.config.downscale
+        return NoiseSource(
+            request.random, height: request.height / scale, width: request.width / scale,
+            channels: parts.unet.config.outChannels)
+    }
+
+    // MARK: Decoding
+
+    /// latents [pictures, h, w, c] as the sampler left them -> pictures [pictures, H, W, 3].
+    package func decode(_ latents: HostTensor, tiling: Tiling = .auto) throws -> HostTensor {
+        try coder(tiling).decode(latents)
+    }
+
+    private func coder(_ tiling: Tiling) -> LatentCoder {
+        // Where a part does not fit beside a UNet, the next picture of this shape compiles the UNet again.
+        LatentCoder(plans: base.plans, backend: backend, tiling: tiling) { [base, refiner] in
+            base.release()
+            refiner?.release()
+        }
+    }
+
+    /// Throws where the picture could be denoised but never decoded: better now than behind the last step.
+    private func checkDecoder(_ request: PipelineRequest) throws {
+        if base.isLoaded { return }
+        try coder(request.tiling).checkRoom(height: request.height, width: request.width)
+    }
+}

@@ -1,0 +1,171 @@
+import CalderaGraph
+import CalderaModels
+import Foundation
+
+/// Pictures into latents and back, with the autoencoder of a pipeline. Weights are loaded for each call and released
+/// behind it.
+struct LatentCoder {
+    private let plans: PipelinePlans
+    private let backend: any Backend
+    private let tiling: Tiling
+    /// Releases what else of this pipeline is loaded.
+    private let makeRoom: () -> Void
+
+    /// Latent rows and columns of a tile: 512 pixels at eight pixels a latent.
+    private static let tile = 64
+
+    init(plans: PipelinePlans, backend: any Backend, tiling: Tiling, makeRoom: @escaping () -> Void) {
+        self.plans = plans
+        self.backend = backend
+        self.tiling = tiling
+        self.makeRoom = makeRoom
+    }
+
+    private var parts: PipelineParts { plans.parts }
+    private var scale: Int { parts.autoencoder.config.downscale }
+
+    /// Throws where a picture of that many pixels could never be decoded.
+    func checkRoom(height: Int, width: Int) throws {
+        let work = try work(.decoder, height: height / scale, width: width / scale, plans.autoencoderDType)
+        try backend.checkRoom(for: work.plan, part: "decoder")
+    }
+
+    // MARK: Decoding
+
+    /// latents [pictures, h, w, c] as the sampler left them -> pictures [pictures, H, W, 3] in about -1...1; one at a
+    /// time, which needs the least memory and gives each picture the same bits in any batch.
+    ///
+    /// Where activations leave fp16's range the picture is decoded again in fp32. Throws `CalderaError` with the layer's
+    /// name where values are not finite all the same.
+    func decode(_ latents: HostTensor) throws -> HostTensor {
+        let (height, width) = (latents.shape[1], latents.shape[2])
+        var decoder = try load(work(.decoder, height: height, width: width, plans.autoencoderDType))
+        var pictures: [HostTensor] = []
+        for index in 0..<latents.shape[0] {
+            let values = parts.autoencoder.config.fromSampler(latents.entry(index))
+            var picture = try decoder.run(values)
+            if !picture.isFinite, decoder.work.plan.dtype == .float16 {
+                decoder = try load(work(.decoder, height: height, width: width, .float32))
+                picture = try decoder.run(values)
+            }
+            if !picture.isFinite { throw decoder.notFinite() }
+            pictures.append(picture)
+        }
+        return HostTensor.stacked(pictures)
+    }
+
+    // MARK: Encoding
+
+    /// A sample of the latents of a picture [1, H, W, 3] for each stream of `noise`: fp32 [pictures, h, w, c] in the
+    /// sampler's scale (diffusers `DiagonalGaussianDistribution.sample`).
+    func encode(_ picture: HostTensor, pictures: Int, _ noise: inout NoiseSource) throws -> HostTensor {
+        let (height, width) = (picture.shape[1] / scale, picture.shape[2] / scale)
+        let encoder = try load(work(.encoder, height: height, width: width, plans.autoencoderDType))
+        var moments = try encoder.run(picture)
+        if !moments.isFinite, encoder.work.plan.dtype == .float16 {
+            moments = try load(work(.encoder, height: height, width: width, .float32)).run(picture)
+        }
+        if !moments.isFinite { throw encoder.notFinite() }
+        let drawn = noise.draw()
+        let channels = parts.autoencoder.config.latentChannels
+        let sampled = (0..<pictures).map { index in
+            Self.sample(moments, drawn.entry(index).floats, channels: channels)
+        }
+        return HostTensor.stacked(sampled.map { parts.autoencoder.config.toSampler($0) })
+    }
+
+    /// mean + exp(log variance / 2)·noise, the log variance held between -30 and 20.
+    private static func sample(_ moments: HostTensor, _ noise: [Float], channels: Int) -> HostTensor {
+        let values = moments.floats
+        let sampled = noise.indices.map { index in
+            let pixel = index / channels * 2 * channels
+            let channel = index % channels
+            let logVariance = min(max(values[pixel + channels + channel], -30), 20)
+            return values[pixel + channel] + exp(logVariance / 2) * noise[index]
+        }
+        return HostTensor([1, moments.shape[1], moments.shape[2], channels], sampled)
+    }
+
+    // MARK: Plans
+
+    private enum Direction: String {
+        case encoder
+        case decoder
+    }
+
+    /// A plan, and the tiles for which it runs.
+    private struct Work {
+        let direction: Direction
+        let plan: Plan
+        let grid: TileGrid
+    }
+
+    private struct Loaded {
+        let work: Work
+        let executable: any Executable
+        let scale: Int
+
+        /// One latent or picture, whole or tile by tile.
+        func run(_ source: HostTensor) throws -> HostTensor {
+            let (name, result) = work.direction == .decoder ? ("latents", "picture") : ("picture", "moments")
+            let (inputScale, outputScale) = work.direction == .decoder ? (1, scale) : (scale, 1)
+            let channels = try work.plan.source(result).tensor.shape.channels
+            var mosaic = TileMosaic(work.grid, channels: channels, scale: outputScale)
+            for origin in work.grid.origins {
+                try executable.write(name, work.grid.cut(source, at: origin, scale: inputScale))
+                try executable.run(.prompt)
+                let tile = try executable.read(result)
+                if work.grid.isWhole || !tile.isFinite { return tile }
+                mosaic.add(tile, at: origin)
+            }
+            return mosaic.result()
+        }
+
+        /// What to say of a result with values that are not finite; the tile that had them is still in place.
+        func notFinite() -> CalderaError {
+            NonFinite.error(executable, stage: .prompt, part: work.direction.rawValue, dtype: work.plan.dtype)
+        }
+    }
+
+    /// For all of the picture, or for tiles of it where asked for or nothing else fits.
+    private func work(_ direction: Direction, height: Int, width: Int, _ dtype: DType) throws -> Work {
+        func work(tile: Int) throws -> Work {
+            let grid = TileGrid(height: height, width: width, tile: tile)
+            let (rows, columns) = (grid.rows.tile, grid.columns.tile)
+            let plan =
+                direction == .decoder
+                ? try plans.decoder(height: rows, width: columns, dtype: dtype)
+                : try plans.pictureEncoder(height: rows * scale, width: columns * scale, dtype: dtype)
+            return Work(direction: direction, plan: plan, grid: grid)
+        }
+        if tiling == .on { return try work(tile: Self.tile) }
+        let whole = try work(tile: max(height, width))
+        if tiling == .off || backend.hasRoom(for: whole.plan) { return whole }
+        makeRoom()
+        return backend.hasRoom(for: whole.plan) ? whole : try work(tile: Self.tile)
+    }
+
+    private func load(_ work: Work) throws -> Loaded {
+        if !backend.hasRoom(for: work.plan) { makeRoom() }
+        let executable = try backend.load(
+            work.plan, weights: parts.autoencoderWeights, part: work.direction.rawValue)
+        return Loaded(work: work, executable: executable, scale: scale)
+    }
+}
+
+extension HostTensor {
+    /// Entry `index` of the first axis, which the result keeps with extent 1.
+    func entry(_ index: Int) -> HostTensor {
+        let single = Shape([1] + shape.extents.dropFirst())
+        return HostTensor(single, Array(floats[index * single.count..<(index + 1) * single.count]))
+    }
+
+    /// Tensors of one shape, along the first axis.
+    static func stacked(_ tensors: [HostTensor]) -> HostTensor {
+        guard let first = tensors.first else { return HostTensor([0], [Float]()) }
+        let count = tensors.reduce(0) { $0 + $1.shape[0] }
+        return HostTensor(Shape([count] + first.shape.extents.dropFirst()), tensors.flatMap(\.floats))
+    }
+
+    var isFinite: Bool { floats.allSatisfy(\.isFinite) }
+}

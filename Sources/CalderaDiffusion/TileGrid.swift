@@ -1,0 +1,107 @@
+import CalderaGraph
+
+/// Equal tiles that cover a plane with overlap, and the weights that blend what was computed of each.
+///
+/// Each tile weighs 1 in its middle and falls linearly to nothing towards an edge that another tile covers, so that no
+/// seam has a step (diffusers `AutoencoderKL.blend_h`, `blend_v`).
+struct TileGrid {
+    /// Rows or columns of the plane, of a tile, and at least of what two neighbours share.
+    struct Axis {
+        let extent: Int
+        let tile: Int
+        let overlap: Int
+
+        /// Where the tiles begin: evenly spread, the last one ends with the plane.
+        var starts: [Int] {
+            guard tile < extent else { return [0] }
+            let stride = max(1, tile - overlap)
+            let count = (extent - tile + stride - 1) / stride
+            return (0...count).map { $0 * (extent - tile) / count }
+        }
+    }
+
+    let rows: Axis
+    let columns: Axis
+
+    /// Tiles of at most `tile` by `tile` that share a quarter of their side.
+    init(height: Int, width: Int, tile: Int) {
+        rows = Axis(extent: height, tile: min(tile, height), overlap: tile / 4)
+        columns = Axis(extent: width, tile: min(tile, width), overlap: tile / 4)
+    }
+
+    /// The tiles' upper left corners, row by row.
+    var origins: [(row: Int, column: Int)] {
+        rows.starts.flatMap { row in columns.starts.map { (row, $0) } }
+    }
+
+    var isWhole: Bool { origins.count == 1 }
+
+    /// The tile of `plane` [1, H, W, C] at a corner, where the plane has `scale` rows and columns for each of the grid's.
+    func cut(_ plane: HostTensor, at origin: (row: Int, column: Int), scale: Int) -> HostTensor {
+        let channels = plane.shape[3]
+        let (height, width) = (rows.tile * scale, columns.tile * scale)
+        let values = plane.floats
+        var tile: [Float] = []
+        tile.reserveCapacity(height * width * channels)
+        for row in origin.row * scale..<origin.row * scale + height {
+            let start = (row * plane.shape[2] + origin.column * scale) * channels
+            tile += values[start..<start + width * channels]
+        }
+        return HostTensor([1, height, width, channels], tile)
+    }
+}
+
+/// Puts tiles together in a plane that has `scale` rows and columns for each of a grid's.
+struct TileMosaic {
+    private let grid: TileGrid
+    private let scale: Int
+    private let channels: Int
+    private let shape: Shape
+    private var sums: [Float]
+    private var weights: [Float]
+
+    init(_ grid: TileGrid, channels: Int, scale: Int) {
+        self.grid = grid
+        self.scale = scale
+        self.channels = channels
+        shape = [1, grid.rows.extent * scale, grid.columns.extent * scale, channels]
+        sums = [Float](repeating: 0, count: shape.count)
+        weights = [Float](repeating: 0, count: shape.count / channels)
+    }
+
+    /// Adds what was computed of the tile at `origin`.
+    mutating func add(_ tile: HostTensor, at origin: (row: Int, column: Int)) {
+        let rowWeights = ramp(grid.rows, at: origin.row)
+        let columnWeights = ramp(grid.columns, at: origin.column)
+        let values = tile.floats
+        for row in rowWeights.indices {
+            let start = (origin.row * scale + row) * shape[2] + origin.column * scale
+            for column in columnWeights.indices {
+                let weight = rowWeights[row] * columnWeights[column]
+                let source = (row * columnWeights.count + column) * channels
+                weights[start + column] += weight
+                for channel in 0..<channels {
+                    sums[(start + column) * channels + channel] += weight * values[source + channel]
+                }
+            }
+        }
+    }
+
+    /// The whole plane, [1, H, W, C].
+    func result() -> HostTensor {
+        HostTensor(shape, sums.indices.map { sums[$0] / weights[$0 / channels] })
+    }
+
+    /// The weight of each row or column of the tile that starts at `start`.
+    private func ramp(_ axis: TileGrid.Axis, at start: Int) -> [Float] {
+        let starts = axis.starts
+        let before = starts.last { $0 < start }.map { ($0 + axis.tile - start) * scale }
+        let after = starts.first { $0 > start }.map { (start + axis.tile - $0) * scale }
+        let length = axis.tile * scale
+        return (0..<length).map { index in
+            let rising = before.map { (Float(index) + 0.5) / Float($0) } ?? 1
+            let falling = after.map { (Float(length - index) - 0.5) / Float($0) } ?? 1
+            return min(1, rising, falling)
+        }
+    }
+}
