@@ -6,7 +6,7 @@
 
 layout(constant_id = 2) const uint TERMS = 1;
 layout(constant_id = 3) const uint HALVES = 0;
-const uint MOST_TERMS = 4;
+const uint MOST_TERMS = 7;  // as many as the 128 bytes of push constants that every device has can tell of
 
 layout(push_constant) uniform Push {
     Floats coefficients;  // [steps, columnCount]

@@ -115,6 +115,7 @@ static dnnl_status_t append_activation(dnnl_post_ops_t chain, cdnn_activation ac
     case CDNN_GELU: return append_eltwise(chain, dnnl_eltwise_gelu_erf, 0);
     case CDNN_QUICK_GELU: return append_eltwise(chain, dnnl_eltwise_swish, 1.702f);
     case CDNN_RELU: return append_eltwise(chain, dnnl_eltwise_relu, 0);
+    case CDNN_TANH: return append_eltwise(chain, dnnl_eltwise_tanh, 0);
     }
     return dnnl_invalid_arguments;
 }

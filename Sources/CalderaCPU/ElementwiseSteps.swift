@@ -16,6 +16,22 @@ extension StepBuilder {
         return try float(node.output.dtype, node, make(Float.self), make(BFloat16.self))
     }
 
+    /// scale · source + shift.
+    func scaleShift(_ node: Node, scale: Float, shift: Float) throws -> Step {
+        let from = try address(node.inputs[0], label: node.label)
+        let to = try destination(node.output, label: node.label)
+        let count = node.output.shape.count
+        func make<T: Element>(_: T.Type) -> Step {
+            let (from, to) = (from.assumingMemoryBound(to: T.self), to.assumingMemoryBound(to: T.self))
+            return {
+                Parallel.elements(count) { range in
+                    mapLanes(from + range.lowerBound, to + range.lowerBound, range.count) { $2 * scale + shift }
+                }
+            }
+        }
+        return try float(node.output.dtype, node, make(Float.self), make(BFloat16.self))
+    }
+
     /// Two tensors of one shape, or a row [B or 1, C] added to every pixel of [B, ..., C].
     func add(_ node: Node) throws -> Step {
         let (left, right) = (node.inputs[0], node.inputs[1])

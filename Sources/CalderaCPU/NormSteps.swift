@@ -80,7 +80,7 @@ private func normalise<T: Element>(
 
 /// Σ body(source), in eight partial sums.
 @inline(__always)
-private func sum<T: Element>(_ source: UnsafePointer<T>, _ count: Int, _ body: (Lanes) -> Lanes) -> Float {
+func sum<T: Element>(_ source: UnsafePointer<T>, _ count: Int, _ body: (Lanes) -> Lanes) -> Float {
     var lanes = Lanes()
     var index = 0
     while index + 8 <= count {

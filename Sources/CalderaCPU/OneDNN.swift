@@ -74,6 +74,7 @@ struct FusedEpilogue: Hashable {
             case .gelu: CDNN_GELU
             case .quickGELU: CDNN_QUICK_GELU
             case .relu: CDNN_RELU
+            case .tanh: CDNN_TANH
             }
         return cdnn_epilogue(
             bias: bias, activation: function, residual: residual == .operand, accumulate: residual == .destination)

@@ -97,6 +97,7 @@ final class StepBuilder {
         case .sinusoid(let channels, let flip, let shift):
             return try sinusoid(node, channels: channels, flipSinToCos: flip, shift: shift)
         case .activation(let function): return try activation(node, function)
+        case .scaleShift(let scale, let shift): return try scaleShift(node, scale: scale, shift: shift)
         case .add: return try add(node)
         case .outerSum: return try outerSum(node)
         case .geglu: return try geglu(node)
@@ -105,6 +106,8 @@ final class StepBuilder {
         case .select: return try select(node)
         case .gatherToken: return try gatherToken(node)
         case .weightedSum(let columns): return try weightedSum(node, columns)
+        case .blend: return try blend(node)
+        case .rescale(let column): return try rescale(node, column: column)
         case .cast, .assign: return try cast(node)
         case .increment: return try increment(node)
         }

@@ -79,6 +79,7 @@ extension Activation {
         case .gelu: CVM_GELU
         case .quickGELU: CVM_QUICK_GELU
         case .relu: CVM_RELU
+        case .tanh: CVM_TANH
         }
     }
 }

@@ -6,7 +6,7 @@ extension Lowering {
     private static let threads = 256
 
     /// A kernel over `count` elements, `width` of them for each step of a thread.
-    private func elementwise(
+    func elementwise(
         _ kernel: String, _ node: Node, width: Int = 1, constants: [UInt32] = [], reads: [Operand],
         operands: [Operand]? = nil, numbers: [any PushNumber] = [], detail: String = ""
     ) throws -> Dispatch {
@@ -27,6 +27,15 @@ extension Lowering {
         return try elementwise(
             variant("activation", dtype), node, width: width, constants: [function.kernelCode], reads: [source],
             numbers: [count], detail: function.rawValue)
+    }
+
+    func scaleShift(_ node: Node, scale: Float, shift: Float) throws -> Dispatch {
+        let (source, result) = (try operand(node.inputs[0]), try operand(node.output))
+        let (count, dtype) = (node.output.shape.count, node.output.dtype)
+        let width = allowsFours([source, result], dtype, extents: [count]) ? 4 : 1
+        return try elementwise(
+            variant("scale_shift", dtype), node, width: width, reads: [source], numbers: [count, scale, shift],
+            detail: "\(scale), \(shift)")
     }
 
     /// The sum of one shape and another that repeats, told by what an entry takes from each (add.comp).
@@ -108,14 +117,9 @@ extension Lowering {
     }
 
     func weightedSum(_ node: Node, columns: [Int]) throws -> Dispatch {
-        let most = 4
-        guard columns.count <= most else {
-            throw CalderaError(
-                "\(node.label): a weighted sum of \(columns.count) terms; the Vulkan kernel takes up to \(most).")
-        }
         let reads = try node.inputs.map { try operand($0) }
         let sources = Array(reads.dropFirst(2))
-        let padding = most - columns.count
+        let padding = Graph.largestWeightedSum - columns.count
         let halves = node.inputs.dropFirst(2).enumerated()
             .reduce(UInt32(0)) { $0 | ($1.element.dtype == .float16 ? 1 << UInt32($1.offset) : 0) }
         let operands =

@@ -1,5 +1,33 @@
 import CalderaGraph
 
+/// Mean and 1/√(variance + epsilon) of each group of channels of each picture of [batch, pixels, channels]: where they lie
+/// in scratch memory, and in how many parts they are found.
+struct GroupMoments {
+    let batch: Int
+    let pixels: Int
+    let channels: Int
+    let groups: Int
+    let epsilon: Float
+
+    /// As many parts of a group as make work for a large GPU, but none of fewer than 8192 elements.
+    var parts: Int {
+        max(1, min(64, pixels * channels / groups / 8192, divideUp(512, max(batch * groups, 1))))
+    }
+
+    private var resultBytes: Int { batch * groups * 2 * 4 }
+    private var partialBytes: Int { parts == 1 ? 0 : batch * groups * parts * 3 * 4 }
+    /// Of scratch memory.
+    var bytes: Int { resultBytes + partialBytes }
+
+    /// fp32 [batch · groups, 2].
+    func result(in scratch: Operand) -> Operand { Operand(address: scratch.address, bytes: resultBytes) }
+
+    /// fp32 [batch · groups, parts, 3]: count, mean and squared deviation of each part.
+    func partial(in scratch: Operand) -> Operand {
+        Operand(address: scratch.address + UInt64(resultBytes), bytes: partialBytes)
+    }
+}
+
 /// Group norm and layer norm.
 extension Lowering {
     /// Moments of parts of each group, their merger where there are several parts, then scale, offset and activation.
@@ -8,35 +36,31 @@ extension Lowering {
         let (batch, channels) = (shape[0], shape.channels)
         let pixels = shape.count / max(batch * channels, 1)
         let source = try operand(node.inputs[0])
-        let parts = Lowering.parts(of: pixels * channels / groups, beside: batch * groups)
-        let momentsBytes = batch * groups * 2 * 4
-        let partsBytes = parts == 1 ? 0 : batch * groups * parts * 3 * 4
-        let scratch = try memory.scratch(bytes: momentsBytes + partsBytes)
-        let moments = Operand(address: scratch.address, bytes: momentsBytes)
-        let partMoments = Operand(address: scratch.address + UInt64(momentsBytes), bytes: partsBytes)
-
-        let found = parts == 1 ? moments : partMoments
-        var dispatches = [
-            Dispatch(
-                kernel: variant("group_norm_moments", dtype), constants: [UInt32(team(256))],
-                push: PushConstants([source, found], [pixels, channels, groups, parts, batch, epsilon]),
-                groups: batch * groups * parts, reads: [source], writes: [found],
-                detail: "\(groups) groups, \(parts) part\(parts == 1 ? "" : "s")")
-        ]
-        if parts > 1 {
-            dispatches.append(
-                Dispatch(
-                    kernel: "group_norm_merge.FP32", constants: [64],
-                    push: PushConstants([partMoments, moments], [batch * groups, parts, epsilon]),
-                    groups: divideUp(batch * groups, 64), reads: [partMoments], writes: [moments]))
-        }
-        dispatches.append(try applyGroupNorm(node, source, moments, pixels: pixels, groups: groups, activation))
-        return dispatches
+        let moments = GroupMoments(batch: batch, pixels: pixels, channels: channels, groups: groups, epsilon: epsilon)
+        let scratch = try memory.scratch(bytes: moments.bytes)
+        let apply = try applyGroupNorm(
+            node, source, moments.result(in: scratch), pixels: pixels, groups: groups, activation)
+        return self.moments(moments, of: source, dtype, in: scratch) + [apply]
     }
 
-    /// As many parts of a group as make work for a large GPU, but none of fewer than 8192 elements.
-    private static func parts(of elements: Int, beside groups: Int) -> Int {
-        max(1, min(64, elements / 8192, divideUp(512, max(groups, 1))))
+    /// What finds the moments of `source`, at the start of `scratch`, which has room for them.
+    func moments(_ moments: GroupMoments, of source: Operand, _ dtype: DType, in scratch: Operand) -> [Dispatch] {
+        let (parts, groups) = (moments.parts, moments.batch * moments.groups)
+        let result = moments.result(in: scratch)
+        let found = parts == 1 ? result : moments.partial(in: scratch)
+        let measure = Dispatch(
+            kernel: variant("group_norm_moments", dtype), constants: [UInt32(team(256))],
+            push: PushConstants(
+                [source, found],
+                [moments.pixels, moments.channels, moments.groups, parts, moments.batch, moments.epsilon]),
+            groups: groups * parts, reads: [source], writes: [found],
+            detail: "\(moments.groups) groups, \(parts) part\(parts == 1 ? "" : "s")")
+        if parts == 1 { return [measure] }
+        let merge = Dispatch(
+            kernel: "group_norm_merge.FP32", constants: [64],
+            push: PushConstants([found, result], [groups, parts, moments.epsilon]),
+            groups: divideUp(groups, 64), reads: [found], writes: [result])
+        return [measure, merge]
     }
 
     private func applyGroupNorm(

@@ -24,6 +24,7 @@ struct Lowering {
         case .sinusoid(let channels, let flip, let shift):
             return [try sinusoid(node, channels: channels, cosinesFirst: flip, shift: shift)]
         case .activation(let function): return [try activation(node, function)]
+        case .scaleShift(let scale, let shift): return [try scaleShift(node, scale: scale, shift: shift)]
         case .add: return [try add(node)]
         case .outerSum: return [try outerSum(node)]
         case .geglu: return [try geglu(node)]
@@ -32,6 +33,8 @@ struct Lowering {
         case .select: return [try select(node)]
         case .gatherToken: return [try gatherToken(node)]
         case .weightedSum(let columns): return [try weightedSum(node, columns: columns)]
+        case .blend: return [try blend(node)]
+        case .rescale(let column): return try rescale(node, column: column)
         case .cast: return [try cast(node)]
         case .increment: return [try increment(node)]
         case .assign: return try assign(node)
@@ -95,6 +98,7 @@ extension Activation {
         case .gelu: 2
         case .quickGELU: 3
         case .relu: 4
+        case .tanh: 5
         }
     }
 }

@@ -94,6 +94,11 @@ extension Graph {
         addNode(.activation(function), [source], source.shape, source.dtype, label: label)
     }
 
+    /// scale · source + shift.
+    public func scaleShift(_ source: Tensor, scale: Float, shift: Float, label: String) -> Tensor {
+        addNode(.scaleShift(scale: scale, shift: shift), [source], source.shape, source.dtype, label: label)
+    }
+
     /// The sum of two tensors of one shape, or of [B, ..., C] and a row for each entry of the batch, [B or 1, C].
     public func add(_ left: Tensor, _ right: Tensor, label: String) throws -> Tensor {
         let rowwise =
@@ -158,19 +163,53 @@ extension Graph {
             .gatherToken, [source, index], Shape([source.shape[0], source.shape.channels]), source.dtype, label: label)
     }
 
-    /// Σ coefficients[step, column] · source; `dtype` is that of the result.
+    /// Σ coefficients[step, column] · source over at most `largestWeightedSum` terms; `dtype` is that of the result.
     public func weightedSum(
         _ terms: [(column: Int, source: Tensor)], coefficients: Tensor, step: Tensor, dtype: DType, label: String
     ) throws -> Tensor {
         guard let first = terms.first?.source else { throw CalderaError("\(label): a weighted sum of nothing.") }
         try check(
             coefficients.shape.rank == 2 && coefficients.dtype == .float32 && step.dtype == .int32
+                && terms.count <= Graph.largestWeightedSum
                 && terms.allSatisfy {
                     $0.source.shape == first.shape && (0..<coefficients.shape[1]).contains($0.column)
                 },
             label, "a weighted sum of \(terms.map(\.source.shape)) with coefficients \(coefficients.shape)")
         let op = Op.weightedSum(columns: terms.map(\.column))
         return addNode(op, [coefficients, step] + terms.map(\.source), first.shape, dtype, label: label)
+    }
+
+    /// The terms that a weighted sum may have.
+    public static let largestWeightedSum = 7
+
+    /// (1 - mask) · first + mask · second: `first` where the mask is 0, `second` where it is 1, exactly.
+    /// Both are fp32 [B, H, W, C]; the mask is fp32 [1 or B, H, W, 1].
+    public func blend(_ first: Tensor, _ second: Tensor, mask: Tensor, label: String) throws -> Tensor {
+        let shape = first.shape
+        try check(
+            shape.rank == 4 && second.shape == shape && mask.shape.rank == 4
+                && (mask.shape[0] == 1 || mask.shape[0] == shape[0]) && mask.shape[1] == shape[1]
+                && mask.shape[2] == shape[2] && mask.shape[3] == 1
+                && [first, second, mask].allSatisfy { $0.dtype == .float32 },
+            label, "a blend of \(first.dtype) \(shape) and \(second.dtype) \(second.shape) by \(mask.shape)")
+        return addNode(.blend, [first, second, mask], shape, .float32, label: label)
+    }
+
+    /// Guidance rescale: guided · (φ · std(prompted) / std(guided) + 1 - φ), φ = coefficients[step, column], with standard
+    /// deviations over each entry of the batch, of two or more values that are not all the same. Both are fp32 [B, ..., C].
+    /// Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed" (2023), equations 15 and 16.
+    public func rescale(
+        guided: Tensor, prompted: Tensor, coefficients: Tensor, column: Int, step: Tensor, label: String
+    ) throws -> Tensor {
+        try check(
+            guided.shape == prompted.shape && guided.shape.rank >= 2 && guided.dtype == .float32
+                && prompted.dtype == .float32 && coefficients.shape.rank == 2 && coefficients.dtype == .float32
+                && step.dtype == .int32 && step.shape.count == 1 && (0..<coefficients.shape[1]).contains(column),
+            label,
+            "a rescaling of \(guided.dtype) \(guided.shape) by \(prompted.dtype) \(prompted.shape) with column "
+                + "\(column) of \(coefficients.shape)")
+        return addNode(
+            .rescale(column: column), [coefficients, step, guided, prompted], guided.shape, .float32, label: label)
     }
 
     /// The same values as `dtype`; the tensor itself when it already is.

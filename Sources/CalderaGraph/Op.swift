@@ -7,6 +7,7 @@ public enum Activation: String, Sendable, Hashable, CaseIterable {
     /// x·σ(1.702·x), as the original CLIP has it.
     case quickGELU
     case relu
+    case tanh
 }
 
 /// What a matrix product or a convolution does to its accumulator before it stores it, in this order:
@@ -100,6 +101,8 @@ public enum Op: Sendable, Hashable {
     case sinusoid(channels: Int, flipSinToCos: Bool, shift: Float)
     /// Any shape.
     case activation(Activation)
+    /// scale · source + shift. Any shape.
+    case scaleShift(scale: Float, shift: Float)
     /// Two tensors of one shape; or the second [B or 1, C] added to every pixel of the first [B, ..., C].
     case add
     /// Every row of [S, C] plus every row of [B, C] -> [S, B, C].
@@ -117,6 +120,11 @@ public enum Op: Sendable, Hashable {
     /// Σᵢ coefficients[step, columns[i]] · sourceᵢ, summed in fp32.
     /// Inputs: coefficients fp32 [S, columns], step int32 [1], then the sources, of one shape.
     case weightedSum(columns: [Int])
+    /// first [B, H, W, C], second of that shape, mask [1 or B, H, W, 1], all fp32: (1 - mask) · first + mask · second.
+    case blend
+    /// guided · (φ · std(prompted) / std(guided) + 1 - φ) with φ = coefficients[step, column]; standard deviations over
+    /// all but the batch. Inputs: coefficients fp32 [S, columns], step int32 [1], guided and prompted fp32 [B, ..., C].
+    case rescale(column: Int)
     /// The same values in another element type.
     case cast
     /// step int32 [1] -> step + 1.
@@ -135,6 +143,7 @@ public enum Op: Sendable, Hashable {
         case .embedding: "embedding"
         case .sinusoid: "sinusoid"
         case .activation(let function): function.rawValue
+        case .scaleShift: "scale_shift"
         case .add: "add"
         case .outerSum: "outer_sum"
         case .geglu: "geglu"
@@ -143,6 +152,8 @@ public enum Op: Sendable, Hashable {
         case .select: "select"
         case .gatherToken: "gather_token"
         case .weightedSum: "weighted_sum"
+        case .blend: "blend"
+        case .rescale: "rescale"
         case .cast: "cast"
         case .increment: "increment"
         case .assign: "assign"

@@ -101,6 +101,27 @@ import Testing
                 terms, coefficients: $0.input("c", [4, 2], .float32), step: $0.input("s", [1], .int32),
                 dtype: .float32, label: "layer")
         },
+        Fault("weighted sum of too many", ["layer", "[4, 2]"]) {
+            let source = $0.input("x", [2, 3], .float32)
+            _ = try $0.weightedSum(
+                Array(repeating: (0, source), count: Graph.largestWeightedSum + 1),
+                coefficients: $0.input("c", [4, 2], .float32), step: $0.input("s", [1], .int32), dtype: .float32,
+                label: "layer")
+        },
+        Fault("blend by a mask of another size", ["layer", "[2, 4, 4, 4]", "[1, 4, 5, 1]"]) {
+            let source = $0.input("x", [2, 4, 4, 4], .float32)
+            _ = try $0.blend(source, source, mask: $0.input("m", [1, 4, 5, 1], .float32), label: "layer")
+        },
+        Fault("blend of halves", ["layer", "float16"]) {
+            let source = $0.input("x", [1, 4, 4, 4], .float16)
+            _ = try $0.blend(source, source, mask: $0.input("m", [1, 4, 4, 1], .float32), label: "layer")
+        },
+        Fault("rescale by a column that is not there", ["layer", "column 2", "[4, 2]"]) {
+            let source = $0.input("x", [1, 4, 4, 4], .float32)
+            _ = try $0.rescale(
+                guided: source, prompted: source, coefficients: $0.input("c", [4, 2], .float32), column: 2,
+                step: $0.input("s", [1], .int32), label: "layer")
+        },
         Fault("assign", ["layer", "[2, 3]", "[3, 2]"]) {
             try $0.assign($0.input("x", [2, 3], .float32), to: $0.state("s", [3, 2], .float32), label: "layer")
         },

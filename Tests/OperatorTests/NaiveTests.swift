@@ -255,6 +255,33 @@ import Testing
         #expect(found == [35, 43])
     }
 
+    @Test func blendTakesTheSecondWhereTheMaskIsOne() throws {
+        let contents = [
+            "a": ramp([2, 1, 3, 1], from: 1), "b": ramp([2, 1, 3, 1], from: 11),
+            "m": HostTensor([1, 1, 3, 1], [0, 1, 0.5] as [Float]),
+        ]
+        let found = try result(contents) { graph in
+            let (first, second) = (graph.input("a", [2, 1, 3, 1], .float32), graph.input("b", [2, 1, 3, 1], .float32))
+            return try graph.blend(first, second, mask: graph.input("m", [1, 1, 3, 1], .float32), label: "blend")
+        }
+        #expect(found == [1, 12, 8, 4, 15, 11])
+    }
+
+    @Test func rescaleBringsTheGuidedTowardsTheSpreadOfThePrompted() throws {
+        let contents = [
+            "c": HostTensor([1, 1], [0.5] as [Float]), "s": HostTensor([1], [0] as [Int32]),
+            "g": HostTensor([2, 2], [0, 8, 1, 2] as [Float]), "p": HostTensor([2, 2], [5, 7, 1, 2] as [Float]),
+        ]
+        // The first entry's spreads are as 4 to 1, the second's are the same.
+        let found = try result(contents) { graph in
+            try graph.rescale(
+                guided: graph.input("g", [2, 2], .float32), prompted: graph.input("p", [2, 2], .float32),
+                coefficients: graph.input("c", [1, 1], .float32), column: 0, step: graph.input("s", [1], .int32),
+                label: "rescale")
+        }
+        #expect(found == [0, 5, 1, 2])
+    }
+
     @Test func elementTypesRoundToTheNearestEven() {
         #expect(ElementCoding.rounded(1 + 0x1p-11, to: .float16) == 1)
         #expect(ElementCoding.rounded(1 + 0x3p-11, to: .float16) == 1 + 0x1p-9)

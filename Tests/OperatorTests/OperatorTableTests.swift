@@ -18,8 +18,9 @@ import Testing
         }
         let all: Set<String> = [
             "matmul", "convolution", "group_norm", "layer_norm", "attention", "embedding", "sinusoid", "silu", "gelu",
-            "quick_gelu", "relu", "add", "outer_sum", "geglu", "concat", "upsample_nearest", "select", "gather_token",
-            "weighted_sum", "cast", "increment", "assign",
+            "quick_gelu", "relu", "tanh", "scale_shift", "add", "outer_sum", "geglu", "concat", "upsample_nearest",
+            "select", "gather_token",
+            "weighted_sum", "blend", "rescale", "cast", "increment", "assign",
         ]
         let spelled = named.map { $0 == Activation.quickGELU.rawValue ? "quick_gelu" : $0 }
         #expect(Set(spelled) == all)

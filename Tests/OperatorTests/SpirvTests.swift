@@ -27,7 +27,7 @@ import Testing
     }
 
     @Test func everyKernelComesInBothPrecisionsUnlessItNeedsOne() {
-        let single: Set<String> = ["cast", "group_norm_merge", "increment"]
+        let single: Set<String> = ["blend", "cast", "group_norm_merge", "increment", "rescale"]
         let names = Set(KernelBinaries.names)
         for name in names where name.hasSuffix(".FP32") {
             let kernel = String(name.dropLast(5))

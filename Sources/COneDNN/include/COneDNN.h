@@ -15,7 +15,7 @@ extern "C" {
 
 typedef enum { CDNN_FLOAT32, CDNN_BFLOAT16 } cdnn_type;
 
-typedef enum { CDNN_NO_ACTIVATION, CDNN_SILU, CDNN_GELU, CDNN_QUICK_GELU, CDNN_RELU } cdnn_activation;
+typedef enum { CDNN_NO_ACTIVATION, CDNN_SILU, CDNN_GELU, CDNN_QUICK_GELU, CDNN_RELU, CDNN_TANH } cdnn_activation;
 
 // What happens to the fp32 accumulator before it is stored, in this order: add a fp32 bias for each output channel,
 // apply a function, add a tensor of the output's shape, layout and type, add what the destination held before.

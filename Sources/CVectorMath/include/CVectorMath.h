@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-typedef enum { CVM_IDENTITY, CVM_SILU, CVM_GELU, CVM_QUICK_GELU, CVM_RELU } cvm_function;
+typedef enum { CVM_IDENTITY, CVM_SILU, CVM_GELU, CVM_QUICK_GELU, CVM_RELU, CVM_TANH } cvm_function;
 
 // Writes e^(scale * (x - max x)) for `count` scores and returns the sum of what was computed, before rounding.
 // The relative error of a power is below 2e-7.

@@ -3,7 +3,8 @@ import CalderaGraph
 /// Operations on single elements, rows and indices.
 extension OperatorCase {
     static let elements: [OperatorCase] =
-        activations + sums + concatenations + enlargements + embeddings + selections + weightedSums + casts
+        activations + sums + concatenations + enlargements + embeddings + selections + weightedSums
+        + scalings + blends + rescalings + casts
 
     private static let activations: [OperatorCase] =
         Activation.allCases.flatMap { function in
@@ -58,7 +59,8 @@ extension OperatorCase {
         ([
             ([1, 4], [2, 4], 0), ([1, 3, 5, 7], [2, 3, 5, 7], 0), ([2, 5, 7], [2, 5, 3], -1), ([4, 1], [4, 1], 1),
             ([2, 3, 5, 33], [2, 3, 5, 31], 3), ([1, 4, 4, 320], [1, 4, 4, 64], 3), ([2, 77, 8], [2, 77, 8], 1),
-            ([3, 2, 9], [3, 5, 9], 1), ([2, 3, 4, 5], [2, 3, 7, 5], 2), ([3, 9, 11, 64], [3, 9, 11, 32], -1),
+            ([3, 2, 9], [3, 5, 9], 1), ([2, 5, 3, 4], [2, 5, 3, 1], 3), ([2, 5, 3, 5], [2, 5, 3, 4], 3),
+            ([2, 3, 4, 5], [2, 3, 7, 5], 2), ([3, 9, 11, 64], [3, 9, 11, 32], -1),
         ] as [(Shape, Shape, Int)]).map { left, right, axis in
             OperatorCase("concat \(left) and \(right) on axis \(axis)") {
                 let graph = $0.graph
@@ -118,7 +120,7 @@ extension OperatorCase {
 
     /// Every count of terms, with sources in the graph's element type or fp32 and either as the result.
     private static let weightedSums: [OperatorCase] =
-        (1...4).flatMap { terms in
+        (1...Graph.largestWeightedSum).flatMap { terms in
             [(false, false), (false, true), (true, false), (true, true)].map { wideSources, wideResult in
                 let types = (wideSources ? "fp32" : "graph's", wideResult ? "fp32" : "graph's")
                 return OperatorCase("weighted_sum of \(terms), \(types.0) type to \(types.1) type") {
@@ -150,6 +152,47 @@ extension OperatorCase {
                 }
             }
         ]
+
+    private static let scalings: [OperatorCase] =
+        [Shape([1]), [3, 5, 7], [2, 9, 11, 20]].map { shape in
+            OperatorCase("scale_shift \(shape)") {
+                let graph = $0.graph
+                let input = $0.input("source", shape)
+                $0.output { graph.scaleShift(input, scale: 2, shift: -1, label: "range") }
+            }
+        }
+
+    /// With masks of zeros, ones and what lies between, for all pictures or for each.
+    private static let blends: [OperatorCase] =
+        ([([1, 1, 1, 1], 1), ([2, 5, 7, 4], 1), ([3, 4, 3, 4], 3), ([2, 3, 5, 3], 1), ([2, 3, 5, 9], 2)]
+        as [(Shape, Int)]).map { shape, pictures in
+            OperatorCase("blend \(shape) by \(pictures) mask\(pictures == 1 ? "" : "s")") {
+                let graph = $0.graph
+                let (first, second) = ($0.input("first", shape, .float32), $0.input("second", shape, .float32))
+                let pixels: Shape = [pictures, shape[1], shape[2], 1]
+                let mask = $0.input(
+                    "mask", pixels, .float32, values: (0..<pixels.count).map { [0, 1, 0.25, 1][$0 % 4] })
+                try $0.output { try graph.blend(first, second, mask: mask, label: "blend") }
+            }
+        }
+
+    /// Entries of several means and spreads, from two values to more than one workgroup's share.
+    private static let rescalings: [OperatorCase] =
+        ([([1, 2], 1), ([2, 5, 7, 4], 0), ([3, 3, 5, 3], 2), ([1, 64, 72, 4], 1), ([2, 80, 64, 4], 2)]
+        as [(Shape, Int32)]).map { shape, row in
+            OperatorCase("rescale \(shape) at step \(row)") {
+                let graph = $0.graph
+                let coefficients = $0.input("coefficients", [3, 2], .float32, values: [9, 0, 9, 0.7, 9, 1])
+                let step = $0.integers("step", [1], [row], stage: .step)
+                let guided = $0.input("guided", shape, .float32, mean: 0.5, scale: 3)
+                let prompted = $0.input("prompted", shape, .float32, mean: -0.25)
+                try $0.output {
+                    try graph.rescale(
+                        guided: guided, prompted: prompted, coefficients: coefficients, column: 1, step: step,
+                        label: "rescale")
+                }
+            }
+        }
 
     private static let casts: [OperatorCase] = floats.flatMap { source in
         floats.filter { $0 != source }.flatMap { target in

@@ -27,6 +27,7 @@ extension OperatorCase {
         convolution([1, 2, 9, 3], 16), convolution([2, 8, 8, 3], 40), convolution([1, 9, 11, 4], 33),
         convolution([3, 5, 7, 4], 64), convolution([1, 16, 16, 64], 64), convolution([1, 13, 10, 32], 4),
         convolution([2, 11, 9, 40], 3), convolution([1, 6, 7, 320], 36, exactness: .long),
+        convolution([2, 7, 5, 9], 32), convolution([1, 8, 8, 5], 12, epilogue: .everything),
         convolution([3, 5, 5, 33], 65, epilogue: .everything), convolution([1, 15, 17, 17], 15),
         // Stride 2, as a UNet pads and as the encoder of AutoencoderKL does.
         convolution([1, 8, 8, 32], 32, stride: 2), convolution([3, 7, 9, 20], 33, stride: 2),

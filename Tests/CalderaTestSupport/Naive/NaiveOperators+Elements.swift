@@ -9,6 +9,7 @@ extension Activation {
         case .gelu: x / 2 * (1 + erf(x / 2.0.squareRoot()))
         case .quickGELU: x / (1 + exp(-1.702 * x))
         case .relu: max(x, 0)
+        case .tanh: Foundation.tanh(x)
         }
     }
 }
@@ -115,6 +116,31 @@ extension NaiveOperators {
         return inputs[2].values.indices.map { index in
             terms.reduce(0) { $0 + coefficients[$1.0] * $1.1.values[index] }
         }
+    }
+
+    /// (1 - mask) · first + mask · second; the mask has one value for each pixel and may be one picture's for all.
+    static func blend(_ first: Operand, _ second: Operand, mask: Operand) -> [Double] {
+        first.values.indices.map { index in
+            let share = mask.values[index / first.shape.channels % mask.values.count]
+            return (1 - share) * first.values[index] + share * second.values[index]
+        }
+    }
+
+    /// diffusers' `rescale_noise_cfg`: guided · (φ · std(prompted) / std(guided) + 1 - φ), φ from the step's row.
+    static func rescale(_ column: Int, _ inputs: [Operand]) throws -> [Double] {
+        let strength = try row(Int(inputs[1].values[0]), of: inputs[0])[column]
+        let (guided, prompted) = (inputs[2], inputs[3])
+        return try (0..<guided.shape[0]).flatMap { entry -> [Double] in
+            let values = try row(entry, of: guided)
+            let ratio = standardDeviation(try row(entry, of: prompted)) / standardDeviation(values)
+            return values.map { strength * ratio * $0 + (1 - strength) * $0 }
+        }
+    }
+
+    /// `torch.std`: unbiased.
+    private static func standardDeviation(_ values: [Double]) -> Double {
+        let mean = values.reduce(0, +) / Double(values.count)
+        return (values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(values.count - 1)).squareRoot()
     }
 
     /// Entry `index` of the outermost axis.

@@ -14,6 +14,7 @@ enum NaiveOperators {
         case .embedding: try embedding(inputs[0], inputs[1], inputs[2])
         case .sinusoid(let channels, let flip, let shift): sinusoid(inputs[0], channels, flip, Double(shift))
         case .activation(let function): inputs[0].values.map { function($0) }
+        case .scaleShift(let scale, let shift): inputs[0].values.map { Double(scale) * $0 + Double(shift) }
         case .add: add(inputs[0], inputs[1])
         case .outerSum: outerSum(inputs[0], inputs[1])
         case .geglu: geglu(inputs[0])
@@ -22,6 +23,8 @@ enum NaiveOperators {
         case .select: try select(inputs[0], inputs[1])
         case .gatherToken: try gatherToken(inputs[0], inputs[1])
         case .weightedSum(let columns): try weightedSum(columns, inputs)
+        case .blend: blend(inputs[0], inputs[1], mask: inputs[2])
+        case .rescale(let column): try rescale(column, inputs)
         case .cast, .assign: inputs[0].values
         case .increment: inputs[0].values.map { $0 + 1 }
         }
