@@ -24,7 +24,8 @@ let package = Package(
         .target(
             name: "CalderaGPU", dependencies: ["CalderaGraph", "CalderaVulkan"], plugins: ["CompileShaders"]),
         .target(name: "CalderaCPU", dependencies: ["CalderaGraph", "COneDNN", "CVectorMath"]),
-        .target(name: "CalderaFormats", dependencies: ["CalderaGraph", "CPNG"]),
+        .target(
+            name: "CalderaFormats", dependencies: ["CalderaGraph", "CPNG"], resources: [.copy("Resources/Checkpoints")]),
         .target(name: "CalderaText", dependencies: ["CalderaGraph"]),
         .target(name: "CalderaModels", dependencies: ["CalderaGraph"]),
         .target(

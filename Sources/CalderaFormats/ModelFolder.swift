@@ -17,8 +17,16 @@ public struct ModelFolder: Sendable {
     /// `model_index.json`: pipeline settings such as `force_zeros_for_empty_prompt` are read from here.
     package let index: JSONConfig
 
+    private let variant: String?
+    private let prediction: CheckpointPrediction?
+
     /// Reads `model_index.json`. Throws `CalderaError` when the folder or the file is missing, or the file is not one.
-    public init(_ path: String) throws {
+    public init(_ path: String) throws { try self.init(path, variant: nil) }
+
+    /// - Parameters:
+    ///   - variant: the variant of the weight files to take (`fp16`).
+    ///   - prediction: what the model predicts, where its scheduler's config is not to be believed.
+    package init(_ path: String, variant: String?, prediction: CheckpointPrediction? = nil) throws {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
             throw CalderaError("There is no model folder \(path).")
@@ -31,6 +39,8 @@ public struct ModelFolder: Sendable {
             throw CalderaError("\(path) is not a diffusers model: it holds no model_index.json.")
         }
         self.path = path
+        self.variant = variant
+        self.prediction = prediction
         index = try JSONConfig(contentsOf: indexPath)
         className = try index.string("_class_name")
         components = try Self.components(index)
@@ -64,14 +74,16 @@ public struct ModelFolder: Sendable {
         guard let found = paths.first(where: FileManager.default.fileExists(atPath:)) else {
             throw CalderaError("\(folder.path) holds no config: neither \(names.joined(separator: " nor ")).")
         }
-        return try JSONConfig(contentsOf: found)
+        let config = try JSONConfig(contentsOf: found)
+        guard component == "scheduler", let prediction else { return config }
+        return config.replacing(["prediction_type": .string(prediction.rawValue)])
     }
 
     /// A component's weights: one safetensors file, or several with an index.
     /// - Parameter variant: the variant to take (`fp16`); nil takes the plain files, and where a model comes only as a
     ///   variant, that one.
     /// Throws `CalderaError` when there are none, naming what was looked for, and when a file is broken.
-    public func weights(_ component: String, variant: String? = nil) throws -> any WeightSource {
+    public func weights(_ component: String, variant: String?) throws -> any WeightSource {
         let found = try WeightFiles(folder: try folder(component)).resolve(variant: variant)
         return found.isIndex ? try ShardedWeights(index: found.path) : try SafetensorsFile(found.path)
     }
@@ -86,5 +98,25 @@ public struct ModelFolder: Sendable {
             }
             components[name] = Component(library: library, className: className)
         }
+    }
+}
+
+extension ModelFolder: ModelSource {
+    package var name: String { URL(fileURLWithPath: path).lastPathComponent }
+
+    package var note: String { "a diffusers folder of a \(className)" }
+
+    /// The weights of the variant that the folder was opened with.
+    package func weights(_ component: String) throws -> any WeightSource {
+        let weights = try weights(component, variant: variant)
+        return component == "vae" ? RenamedWeights.autoencoder(weights) : weights
+    }
+
+    package func tokenizer(_ component: String) throws -> URL { URL(fileURLWithPath: try folder(component)) }
+
+    package func settings() throws -> JSONConfig {
+        let file = URL(fileURLWithPath: path).appendingPathComponent("caldera.json").path
+        guard FileManager.default.fileExists(atPath: file) else { return JSONConfig([:], path: file) }
+        return try JSONConfig(contentsOf: file)
     }
 }

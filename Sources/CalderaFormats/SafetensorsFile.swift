@@ -44,4 +44,17 @@ public final class SafetensorsFile: WeightSource {
         // The mapping lives as long as `file`, which must not go before `body` returns.
         return try withExtendedLifetime(file) { try body(UnsafeRawBufferPointer(rebasing: file.bytes[range])) }
     }
+
+    /// The value of a tensor of one whole number, of a type that graphs do not know (`global_step`), or nil.
+    func integer(_ name: String) -> Int? {
+        guard let tensor = tensors[name], tensor.shape.count == 1 else { return nil }
+        let start = dataStart + tensor.range.lowerBound
+        return withExtendedLifetime(file) {
+            switch tensor.storedType {
+            case "I64": Int(Int64(littleEndian: file.bytes.loadUnaligned(fromByteOffset: start, as: Int64.self)))
+            case "I32": Int(Int32(littleEndian: file.bytes.loadUnaligned(fromByteOffset: start, as: Int32.self)))
+            default: nil
+            }
+        }
+    }
 }

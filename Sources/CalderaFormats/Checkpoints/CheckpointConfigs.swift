@@ -1,0 +1,94 @@
+import CalderaGraph
+import Foundation
+
+/// The configs of a single file's parts: those of the published models of its architecture, with what the file itself
+/// says put in.
+struct CheckpointConfigs: Sendable {
+    private let resources: URL
+    private let folder: ModelFolder?
+    private let recognition: CheckpointRecognition
+    /// Values that replace the published ones, by component.
+    private let changes: [String: [String: JSONValue]]
+
+    /// - Parameter folder: a diffusers folder whose configs are taken instead.
+    /// Throws `CalderaError` when Caldera's resources are not there.
+    init(_ recognition: CheckpointRecognition, _ file: any WeightSource, folder: ModelFolder?) throws {
+        let path = try ResourceFolder.path("Checkpoints", module: "CalderaFormats", holding: "sdxl/unet.json")
+        resources = URL(fileURLWithPath: path)
+        self.folder = folder
+        self.recognition = recognition
+        changes = try Self.changes(recognition, file)
+    }
+
+    func config(_ component: String) throws -> JSONConfig {
+        if let folder, component != "scheduler" { return try folder.config(component) }
+        return try published("\(component).json").replacing(changes[component] ?? [:])
+    }
+
+    /// Caldera's own settings for models of this architecture.
+    func settings() throws -> JSONConfig {
+        guard let path = find("caldera.json") else { return JSONConfig([:], path: "caldera.json") }
+        return try JSONConfig(contentsOf: path)
+    }
+
+    private func published(_ file: String) throws -> JSONConfig {
+        guard let path = find(file) else {
+            throw CalderaError("\(resources.path) lacks \(file) for \(recognition.architecture.title): install again.")
+        }
+        return try JSONConfig(contentsOf: path)
+    }
+
+    private func find(_ file: String) -> String? {
+        recognition.architecture.configFolders
+            .map { resources.appendingPathComponent($0).appendingPathComponent(file).path }
+            .first(where: FileManager.default.fileExists(atPath:))
+    }
+
+    private static func changes(
+        _ recognition: CheckpointRecognition, _ file: any WeightSource
+    ) throws -> [String: [String: JSONValue]] {
+        var scheduler: [String: JSONValue] = ["prediction_type": .string(recognition.prediction.rawValue)]
+        if recognition.hasZeroTerminalSNR { scheduler["rescale_betas_zero_snr"] = .bool(true) }
+        var changes = ["scheduler": scheduler]
+        if let size = recognition.sampleSize { changes["unet"] = ["sample_size": .int(size)] }
+        if recognition.architecture == .playground25 {
+            var vae: [String: JSONValue] = [:]
+            for (key, tensor) in [("latents_mean", "edm_mean"), ("latents_std", "edm_std")] {
+                guard let info = file.info(tensor), info.shape.count == 4 else { continue }
+                let values = try file.withBytes(tensor) { ElementConversion.floats($0, info.dtype) }
+                vae[key] = .array(values.map { .double(Double($0)) })
+            }
+            changes["vae"] = vae
+        }
+        return changes
+    }
+}
+
+/// Compares a UNet's tensors with the config that was chosen for them.
+enum CheckpointShapes {
+    /// Throws `CalderaError` when the widths are other ones: the model was changed, or the file is damaged.
+    static func check(unet: any WeightSource, config: JSONConfig, path: String) throws {
+        let channels = try config.ints("block_out_channels")
+        guard let first = channels.first else { return }
+        let latents = try config.int("in_channels", default: 4)
+        let out = try config.int("out_channels", default: 4)
+        var expected: [(String, Shape)] = [
+            ("conv_in.weight", [first, latents, 3, 3]), ("conv_out.weight", [out, first, 3, 3]),
+        ]
+        expected += channels.indices.map {
+            let width = channels[$0]
+            return ("down_blocks.\($0).resnets.1.conv2.weight", [width, width, 3, 3])
+        }
+        for (name, shape) in expected {
+            guard let found = unet.info(name)?.shape else {
+                try unet.withBytes(name) { _ in }
+                continue
+            }
+            guard found == shape else {
+                throw CalderaError(
+                    "\(path): the UNet's \(name) has the shape \(found) where \(shape) is needed: this is a model of "
+                        + "another size, or the file is damaged.")
+            }
+        }
+    }
+}
