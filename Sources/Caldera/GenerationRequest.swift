@@ -1,21 +1,44 @@
+import CalderaDiffusion
 import CalderaGraph
+import CalderaText
 
 /// What a person asks for. Nil means: what the model's own files say.
 public struct GenerationRequest: Sendable {
     public var prompt: String
     /// What the picture should not show; nil is not the same as an empty text (`force_zeros_for_empty_prompt`).
     public var negativePrompt: String?
-    /// Pixels; multiples of 8.
+    /// How the prompts are read.
+    public var promptSyntax = PromptSyntax.plain
+    /// Layers of the text encoders to leave out at the end; how it is counted depends on the syntax.
+    public var clipSkip: Int?
+    /// Pixels; multiples of 8. Where a picture is given, its own size is the default.
     public var width: Int?
     public var height: Int?
     public var steps: Int?
     /// Classifier-free guidance; 1 or below runs the model once a step, without the negative prompt.
     public var guidanceScale: Double?
+    /// From 0, off, to 1: brings the deviation of the guided output back to that of the prompted one.
+    public var guidanceRescale = 0.0
     /// The first picture's seed; nil draws one. Picture i of the call has the seed plus i.
     public var seed: UInt64?
     public var count: Int
-    /// A scheduler by diffusers' class name or a short name.
+    /// Which of torch's generators the noise comes from.
+    public var generator = RandomSource.Generator.cpu
+    /// Part of another seed's noise to mix in.
+    public var variation: RandomSource.Variation?
+    /// A scheduler by diffusers' class name, the web UI's label or a short name.
     public var scheduler: String?
+    /// Timesteps or noise levels to visit instead of the scheduler's own.
+    public var grid: ScheduleRequest.CustomGrid?
+    /// A picture to change; nil makes one from nothing.
+    public var source: SourceImage?
+    /// Low-rank adapters, besides those that the prompt names.
+    public var adapters: [AdapterChoice] = []
+    /// After which share of the steps the refiner takes over, where the generator has one.
+    public var refinerStart = 0.8
+    /// SDXL's sizes and scores; nil parts take the picture's own.
+    public var sizes = SizeConditioning()
+    public var tiling = Tiling.auto
 
     public init(
         prompt: String, negativePrompt: String? = nil, width: Int? = nil, height: Int? = nil, steps: Int? = nil,
@@ -33,63 +56,40 @@ public struct GenerationRequest: Sendable {
     }
 }
 
-/// How far a call is.
-public enum GenerationProgress: Sendable {
-    /// Text encoders run.
-    case encoding
-    /// The UNet is planned, its weights are packed, its kernels made.
-    case compiling
-    /// A step is done; `pictures` of them run side by side, the first of which is number `firstPicture` of the call.
-    case step(index: Int, of: Int, firstPicture: Int, pictures: Int, seconds: Double)
-    /// The decoder runs.
-    case decoding
-}
+/// A picture to start from.
+public struct SourceImage: Sendable {
+    /// A PNG file.
+    public var path: String
+    /// A PNG file of the same size, white where the picture is made anew; nil changes all of it.
+    public var mask: String?
+    /// How much is changed, above 0 and up to 1; nil takes diffusers' default for the kind of model.
+    public var strength: Double?
 
-/// One finished picture.
-public struct GeneratedImage: Sendable {
-    public let seed: UInt64
-    /// Pixels.
-    public let width: Int
-    public let height: Int
-    /// 8-bit RGB, row by row.
-    public let rgb: [UInt8]
-    /// The parameters as AUTOMATIC1111's web UI writes them.
-    public let parameters: String
-}
-
-/// Seconds spent in each part of a call.
-public struct GenerationTimings: Sendable, Codable, Equatable {
-    /// Opening and mapping the model's files.
-    public var load = 0.0
-    /// Planning, packing weights, making kernels for the UNet.
-    public var compile = 0.0
-    /// Tokenizers, text encoders, and what depends on the prompt alone.
-    public var encode = 0.0
-    /// Each denoising step.
-    public var denoiseSteps: [Double] = []
-    /// The decoder, its weights included.
-    public var decode = 0.0
-
-    enum CodingKeys: String, CodingKey {
-        case load, compile, encode, decode
-        case denoiseSteps = "denoise_steps"
+    public init(path: String, mask: String? = nil, strength: Double? = nil) {
+        self.path = path
+        self.mask = mask
+        self.strength = strength
     }
 }
 
-/// What a call leaves.
-public struct GenerationResult: Sendable {
-    public let images: [GeneratedImage]
-    /// fp32 [count, channels, height/8, width/8], as the last scheduler step left them (torch's layout).
-    public let latents: HostTensor
-    public let timings: GenerationTimings
-    /// The device's name: "cpu", or what Vulkan calls it.
-    public let device: String
-    public let precision: Precision
-    public let steps: Int
-    public let guidanceScale: Double
-    public let scheduler: String
-    /// Bytes; for the CPU backend what the executables held.
-    public let peakDeviceMemory: Int
-    /// Bytes: the process's largest resident set.
-    public let peakHostMemory: Int
+/// Which model to open, and with which parts.
+public struct ModelOptions: Sendable {
+    /// A diffusers folder or a single-file checkpoint; nil is the embedded model.
+    public var model: String?
+    /// Which files of a folder to take, `fp16` say; nil takes the plain ones.
+    public var variant: String?
+    /// What the UNet predicts, where the model's own word is not to be taken.
+    public var prediction: CheckpointPrediction?
+    /// Another autoencoder: a folder, a single file, or a checkpoint that holds one.
+    public var autoencoder: String?
+    /// A refiner for the last part of the steps.
+    public var refiner: String?
+    /// Textual-inversion embeddings.
+    public var embeddings: [String] = []
+    /// Where `<lora:NAME:WEIGHT>` in a prompt finds its files.
+    public var adapterFolder: String?
+    /// Whether an adapter may have tensors that fit nothing in the model.
+    public var allowsPartialAdapters = false
+
+    public init(model: String? = nil) { self.model = model }
 }

@@ -5,14 +5,14 @@ import CalderaModels
 import CalderaText
 import Foundation
 
-/// A model in the diffusers folder layout, opened: configs read and checked, weights mapped.
+/// A model, opened: configs read and checked, weights mapped.
 package struct LoadedModel {
-    package let folder: ModelFolder
+    package let source: any ModelSource
     package let parts: PipelineParts
     package let defaults: ModelDefaults
 
     /// The name under which pictures remember the model.
-    package var name: String { URL(fileURLWithPath: folder.path).lastPathComponent }
+    package var name: String { source.name }
 }
 
 /// What a model's files say of a picture's size and sampling.
@@ -23,69 +23,81 @@ package struct ModelDefaults: Sendable, Equatable {
     package let guidanceScale: Double
 }
 
-/// Opens model folders.
+/// Opens models.
 package struct ModelLoader {
-    let folder: ModelFolder
-    let variant: String?
+    let source: any ModelSource
+    /// Another autoencoder than the model's own.
+    let autoencoder: String?
+    let embeddings: [EmbeddingFile]
 
-    /// Throws `CalderaError` when a file is missing or broken, or a config asks for what Caldera does not compute.
-    package static func open(_ path: String, variant: String?) throws -> LoadedModel {
-        let loader = ModelLoader(folder: try ModelFolder(path), variant: variant)
+    /// Throws `CalderaError` when a file is missing or broken, parts do not fit each other, or a config asks for what
+    /// Caldera does not compute.
+    package static func open(_ options: ModelOptions) throws -> LoadedModel {
+        let source = try ModelSources.open(
+            try options.model ?? EmbeddedModel.path(), variant: options.variant, prediction: options.prediction,
+            tokenizers: URL(fileURLWithPath: EmbeddedModel.path()))
+        return try open(source, autoencoder: options.autoencoder, embeddings: options.embeddings)
+    }
+
+    /// The refiner of `options`, which shares the autoencoder that was asked for; nil where none was.
+    static func openRefiner(_ options: ModelOptions) throws -> LoadedModel? {
+        guard let path = options.refiner else { return nil }
+        var refiner = options
+        refiner.model = path
+        return try open(refiner)
+    }
+
+    static func open(
+        _ source: any ModelSource, autoencoder: String? = nil, embeddings: [String] = []
+    ) throws -> LoadedModel {
+        let loader = ModelLoader(
+            source: source, autoencoder: autoencoder, embeddings: try embeddings.map(EmbeddingFile.init))
         let parts = try loader.parts()
-        return LoadedModel(folder: loader.folder, parts: parts, defaults: try loader.defaults(parts))
+        try parts.checkFit()
+        return LoadedModel(source: source, parts: parts, defaults: try loader.defaults(parts))
     }
 
     func parts() throws -> PipelineParts {
         let family = try family()
-        let names = family == .stableDiffusionXL ? ["text_encoder", "text_encoder_2"] : ["text_encoder"]
+        let coder = try AutoencoderLoader(source: source, path: autoencoder)
         return PipelineParts(
-            family: family, encoders: try names.filter { folder.components[$0] != nil }.map(encoder),
-            unet: UNet(try UNetConfig(folder.config("unet"))),
-            unetWeights: try folder.weights("unet", variant: variant),
-            autoencoder: AutoencoderKL(try AutoencoderConfig(folder.config("vae"))),
-            autoencoderWeights: RenamedWeights.autoencoder(try folder.weights("vae", variant: variant)),
-            scheduler: try schedulerConfig(),
-            forceZerosForEmptyPrompt: try folder.flag("force_zeros_for_empty_prompt", default: true))
+            family: family,
+            encoders: try ["text_encoder", "text_encoder_2"].filter { source.components[$0] != nil }.map(encoder),
+            unet: UNet(try UNetConfig(source.config("unet"))),
+            unetWeights: SwitchableWeights(try source.weights("unet")),
+            autoencoder: coder.autoencoder, autoencoderWeights: coder.weights,
+            scheduler: try SchedulerConfig(source.config("scheduler")),
+            forceZerosForEmptyPrompt: try source.flag(
+                "force_zeros_for_empty_prompt", default: family == .stableDiffusionXL),
+            requiresAestheticsScore: try source.flag("requires_aesthetics_score", default: false))
     }
 
     private func family() throws -> PipelineParts.Family {
-        switch folder.className {
-        case "StableDiffusionPipeline": return .stableDiffusion
-        case "StableDiffusionXLPipeline": return .stableDiffusionXL
-        case "StableDiffusionXLImg2ImgPipeline":
-            throw CalderaError(
-                "\(folder.path) is a refiner (StableDiffusionXLImg2ImgPipeline): it changes pictures and cannot make one "
-                    + "from a prompt alone; name a base model.")
+        switch source.className {
+        case "StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline":
+            return .stableDiffusion
+        case "StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline":
+            return .stableDiffusionXL
         case let other:
             throw CalderaError(
-                "\(folder.path) is a \(other), which Caldera does not run; it runs StableDiffusionPipeline and "
-                    + "StableDiffusionXLPipeline.")
+                "\(source.path) is a \(other), which Caldera does not run; it runs Stable Diffusion 1.x, 2.x and XL "
+                    + "pipelines.")
         }
     }
 
     private func encoder(_ name: String) throws -> TextEncoderPart {
-        let weights = try folder.weights(name, variant: variant)
-        let prefix = weights.info("text_model.final_layer_norm.weight") == nil ? "" : "text_model"
         let tokenizer = name.replacingOccurrences(of: "text_encoder", with: "tokenizer")
-        return TextEncoderPart(
-            name: name, model: CLIPText(try CLIPTextConfig(folder.config(name)), prefix: prefix), weights: weights,
-            tokenizer: try CLIPTokenizer(folder: URL(fileURLWithPath: try folder.folder(tokenizer))))
+        return try TextEncoderLoader(
+            name: name, config: CLIPTextConfig(source.config(name)), weights: SwitchableWeights(source.weights(name)),
+            tokenizer: CLIPTokenizer(folder: source.tokenizer(tokenizer))
+        ).part(with: embeddings)
     }
 
-    private func schedulerConfig() throws -> SchedulerConfig {
-        let path = URL(fileURLWithPath: try folder.folder("scheduler"))
-            .appendingPathComponent("scheduler_config.json").path
-        return try SchedulerConfig(json: ConfigFile.read(path), path: path)
-    }
-
-    /// Sizes from the UNet's `sample_size`. Steps and guidance from `caldera.json` beside `model_index.json`, where the
-    /// model has one; otherwise what diffusers' pipeline class calls with.
+    /// Sizes from the UNet's `sample_size`. Steps and guidance from Caldera's settings for the model, where there are some;
+    /// otherwise what diffusers' pipeline class calls with.
     func defaults(_ parts: PipelineParts) throws -> ModelDefaults {
-        let path = URL(fileURLWithPath: folder.path).appendingPathComponent("caldera.json").path
-        let settings =
-            FileManager.default.fileExists(atPath: path)
-            ? try JSONConfig(contentsOf: path) : JSONConfig([:], path: path)
-        let side = (parts.unet.config.sampleSize ?? 64) * parts.autoencoder.config.downscale
+        let settings = try source.settings()
+        let side = (parts.unet.config.sampleSize ?? 64) * parts.autoencoder.downscale
         let guidance = parts.family == .stableDiffusionXL ? 5.0 : 7.5
         return ModelDefaults(
             width: side, height: side, steps: try settings.int("steps", default: 50),

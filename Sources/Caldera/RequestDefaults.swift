@@ -4,26 +4,34 @@ import CalderaGraph
 extension LoadedModel {
     /// The request with every default filled in. Throws usage errors for sizes, steps, counts, scales and scheduler names
     /// that no run could have.
-    func resolved(_ request: GenerationRequest) throws -> TextToImageRequest {
-        let width = request.width ?? defaults.width
-        let height = request.height ?? defaults.height
+    func resolved(_ request: GenerationRequest, refines: Bool = false) throws -> PipelineRequest {
+        let pictures = try request.source.map(SourcePictures.init)
+        let unit = parts.autoencoder.downscale
+        let size = pictures?.size(unit: unit) ?? (defaults.width, defaults.height)
+        let width = request.width ?? size.width
+        let height = request.height ?? size.height
         try check(width, "width")
         try check(height, "height")
-        let steps = request.steps ?? defaults.steps
-        guard steps >= 1 else { throw CalderaError.usage("\(steps) steps make no picture: at least 1 is needed.") }
+        try checkStart(request)
         guard (1...10_000).contains(request.count) else {
             throw CalderaError.usage("A count of \(request.count) cannot be made: choose from 1 to 10000 pictures.")
         }
-        let guidance = request.guidanceScale ?? defaults.guidanceScale
-        guard guidance.isFinite, (0...1000).contains(guidance) else {
-            throw CalderaError.usage("A guidance scale of \(guidance) is out of range: choose from 0 to 1000.")
-        }
-        _ = try scheduler(request.scheduler).schedule(steps: steps)
-        let seed = request.seed ?? UInt64.random(in: 0...UInt64(UInt32.max))
-        return TextToImageRequest(
-            prompt: request.prompt, negativePrompt: request.negativePrompt, width: width, height: height, steps: steps,
-            guidanceScale: guidance, seeds: (0..<request.count).map { seed &+ UInt64($0) },
+        var resolved = PipelineRequest(
+            prompt: request.prompt, negativePrompt: request.negativePrompt, width: width, height: height,
+            steps: try steps(request), guidanceScale: try guidance(request), random: random(request),
             scheduler: request.scheduler)
+        resolved.promptSyntax = request.promptSyntax
+        resolved.clipSkip = request.clipSkip
+        resolved.guidanceRescale = request.guidanceRescale
+        resolved.grid = request.grid
+        resolved.source = try pictures.map { pictures in
+            try pictures.prepared(width: width, height: height, strength: strength(request, pictures))
+        }
+        resolved.refinerStart = refines ? request.refinerStart : nil
+        resolved.sizes = request.sizes
+        resolved.tiling = request.tiling
+        _ = try parts.schedule(resolved)
+        return resolved
     }
 
     /// The scheduler of that name, or the model's own. Throws for one that Caldera does not have.
@@ -31,14 +39,60 @@ extension LoadedModel {
         try SchedulerRegistry.make(name: name, config: parts.scheduler)
     }
 
-    /// The denoiser's graph for one picture of the request.
-    func denoising(_ request: TextToImageRequest, _ plans: PipelinePlans) throws -> DenoisingGraph {
-        let schedule = try scheduler(request.scheduler).schedule(steps: request.steps)
-        return plans.denoising(request, schedule: schedule, pictures: 1)
+    /// A refiner changes pictures and an inpainting model fills masks; neither makes a picture from nothing.
+    private func checkStart(_ request: GenerationRequest) throws {
+        if parts.requiresAestheticsScore, request.source == nil {
+            throw CalderaError.usage(
+                "\(name) is a refiner, which cannot make a picture from a prompt alone: give it one with --init-image, or "
+                    + "name a base model with --model and this one with --refiner.")
+        }
+        if parts.takesMask, request.source?.mask == nil {
+            throw CalderaError.usage("\(name) is an inpainting model: give it --init-image and --mask.")
+        }
+    }
+
+    private func steps(_ request: GenerationRequest) throws -> Int {
+        switch request.grid {
+        case .timesteps(let list): return list.count
+        case .sigmas(let list): return list.count
+        case nil: break
+        }
+        let steps = request.steps ?? defaults.steps
+        guard steps >= 1 else { throw CalderaError.usage("\(steps) steps make no picture: at least 1 is needed.") }
+        return steps
+    }
+
+    private func guidance(_ request: GenerationRequest) throws -> Double {
+        let guidance = request.guidanceScale ?? defaults.guidanceScale
+        guard guidance.isFinite, (0...1000).contains(guidance) else {
+            throw CalderaError.usage("A guidance scale of \(guidance) is out of range: choose from 0 to 1000.")
+        }
+        guard (0...1).contains(request.guidanceRescale) else {
+            throw CalderaError.usage(
+                "A guidance rescale of \(request.guidanceRescale) is out of range: choose from 0 to 1.")
+        }
+        return guidance
+    }
+
+    private func random(_ request: GenerationRequest) -> RandomSource {
+        let seed = request.seed ?? UInt64.random(in: 0...UInt64(UInt32.max))
+        return RandomSource(
+            seeds: (0..<request.count).map { seed &+ UInt64($0) }, generator: request.generator,
+            variation: request.variation)
+    }
+
+    /// diffusers' defaults: 0.8 for SD, 0.3 for SDXL, 1 for inpainting.
+    private func strength(_ request: GenerationRequest, _ pictures: SourcePictures) throws -> Double {
+        let usual = pictures.isMasked ? 1 : parts.family == .stableDiffusionXL ? 0.3 : 0.8
+        let strength = request.source?.strength ?? usual
+        guard (0...1).contains(strength) else {
+            throw CalderaError.usage("A strength of \(strength) is out of range: choose from 0 to 1.")
+        }
+        return strength
     }
 
     private func check(_ pixels: Int, _ name: String) throws {
-        let unit = parts.autoencoder.config.downscale
+        let unit = parts.autoencoder.downscale
         let largest = 16_384
         guard pixels >= unit, pixels <= largest, pixels % unit == 0 else {
             throw CalderaError.usage(

@@ -1,6 +1,8 @@
 import ArgumentParser
 import Caldera
+import CalderaDiffusion
 import CalderaGraph
+import Foundation
 import Logging
 
 extension Precision: ExpressibleByArgument {}
@@ -90,5 +92,58 @@ enum Numbers {
     static func finite(_ text: String) throws -> Double {
         guard let number = Double(text), number.isFinite else { throw ValidationError("it must be a finite number") }
         return number
+    }
+
+    /// From 0 to 1, both included.
+    static func fraction(_ text: String) throws -> Double {
+        guard let number = Double(text), (0...1).contains(number) else {
+            throw ValidationError("it must be a number from 0 to 1")
+        }
+        return number
+    }
+
+    /// Between 0 and 1.
+    static func openFraction(_ text: String) throws -> Double {
+        guard let number = Double(text), number > 0, number < 1 else {
+            throw ValidationError("it must be a number between 0 and 1")
+        }
+        return number
+    }
+
+    /// Whole numbers with commas between them.
+    static func timesteps(_ text: String) throws -> [Int] {
+        try list(text) { Int($0) }
+    }
+
+    /// Numbers with commas between them.
+    static func sigmas(_ text: String) throws -> [Double] {
+        try list(text) { Double($0) }
+    }
+
+    private static func list<Element>(_ text: String, _ element: (String) -> Element?) throws -> [Element] {
+        try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
+            guard let value = element(part.trimmingCharacters(in: .whitespaces)) else {
+                throw ValidationError("\"\(part)\" is no number; give numbers with commas between them")
+            }
+            return value
+        }
+    }
+
+    /// Width and height in pixels, as 1024x768.
+    static func extent(_ text: String) throws -> SizeConditioning.Extent {
+        let sides = text.lowercased().split(separator: "x").map { Int($0) }
+        guard sides.count == 2, let width = sides[0], let height = sides[1], width > 0, height > 0 else {
+            throw ValidationError("it must be a size such as 1024x768")
+        }
+        return SizeConditioning.Extent(height: height, width: width)
+    }
+
+    /// Pixels from the left and from the top, as 0,128.
+    static func corner(_ text: String) throws -> SizeConditioning.Extent {
+        let sides = try list(text) { Int($0) }
+        guard sides.count == 2, sides[0] >= 0, sides[1] >= 0 else {
+            throw ValidationError("it must be two whole numbers such as 0,128")
+        }
+        return SizeConditioning.Extent(height: sides[1], width: sides[0])
     }
 }

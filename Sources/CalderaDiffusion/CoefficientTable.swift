@@ -15,6 +15,9 @@ struct CoefficientTable: Hashable {
     /// What the known part of the picture holds behind the step, of itself and of noise.
     let knownImage = 4
     let knownNoise = 5
+    /// What the estimate of the finished picture is of the latents and of the guided output.
+    let previewLatents = 6
+    let previewOutput = 7
 
     /// What state `target` becomes of state `source`.
     func state(_ source: Int, of target: Int) -> Int { first(target) + source }
@@ -25,12 +28,13 @@ struct CoefficientTable: Hashable {
 
     var columns: Int { first(states) }
 
-    private func first(_ target: Int) -> Int { 6 + target * (states + 2) }
+    private func first(_ target: Int) -> Int { 8 + target * (states + 2) }
 
     /// The table of a schedule under a guidance scale g; Ho and Salimans, "Classifier-Free Diffusion Guidance" (2022),
     /// equation 6, with the scale counted as Imagen and diffusers do. fp32 [steps, columns].
     func rows(_ schedule: Schedule, guidanceScale: Double, guidanceRescale: Double) -> HostTensor {
-        let rows = schedule.steps.flatMap { step -> [Float] in
+        let estimates = schedule.pictureEstimates
+        let rows = zip(schedule.steps, estimates).flatMap { step, estimate -> [Float] in
             var row = [Float](repeating: 0, count: columns)
             row[input] = Float(step.inputScale)
             row[unguided] = Float(1 - guidanceScale)
@@ -38,6 +42,8 @@ struct CoefficientTable: Hashable {
             row[rescale] = Float(guidanceRescale)
             row[knownImage] = Float(step.level.image)
             row[knownNoise] = Float(step.level.noise)
+            row[previewLatents] = Float(estimate.state(0))
+            row[previewOutput] = Float(estimate.output)
             for (target, update) in step.updates.enumerated() {
                 for source in 0..<states { row[state(source, of: target)] = Float(update.state(source)) }
                 row[output(of: target)] = Float(update.output)

@@ -4,6 +4,8 @@ import CalderaModels
 /// One model's part of a run: what its UNet starts from, and what it is told.
 struct DenoisingJob {
     let schedule: Schedule
+    /// Whether the UNet is evaluated for the negative prompt as well.
+    let guided: Bool
     let guidanceScale: Double
     let guidanceRescale: Double
     /// fp32 [pictures, h, w, c], in the scheduler's own scale.
@@ -15,8 +17,8 @@ struct DenoisingJob {
     /// The rows of time ids for the negative prompt and for the prompt; empty for SD 1.x and 2.x.
     let timeIDs: (negative: [Float], positive: [Float])
 
-    /// Guidance costs a second evaluation, and at a scale of 1 or below diffusers leaves it out.
-    var guided: Bool { guidanceScale > 1 }
+    /// Called behind each step with its estimate of the latents, where previews are wanted.
+    let preview: ((HostTensor) throws -> Void)?
 
     /// What keeps a part of the picture.
     struct Inpainting {
@@ -49,27 +51,48 @@ final class Denoiser {
 
     /// Seconds for compiling and for each step are added to `timings`; `progress` is called after each step with its
     /// index and may throw to stop the run. Returns the last latents, fp32 [pictures, h, w, c].
+    /// Throws `CalderaError` with the layer's name at the first step whose latents are not finite numbers.
     func run(
         _ job: DenoisingJob, _ timings: inout PipelineTimings, progress: (_ index: Int, _ seconds: Double) throws -> Void
     ) throws -> HostTensor {
         let graph = plans.denoising(job)
         let executable = try timings.add(to: \.compile) { try compiled(graph) }
-        try writeSchedule(job, graph, to: executable)
-        try writeInpainting(job, graph, to: executable)
-        var segments = job.conditioning.segments[...]
+        try write(job, graph, to: executable)
+        var latents = job.latents
         for index in 0..<graph.steps {
-            if let segment = segments.first, index >= segment.firstStep {
-                segments = segments.dropFirst()
-                try write(segment, job, graph, to: executable)
-                try timings.add(to: \.encode) { try executable.run(.prompt) }
-            }
+            try timings.add(to: \.encode) { try condition(executable, job, graph, at: index) }
             let start = ContinuousClock.now
             try executable.run(.step)
+            latents = try executable.read("latents")
             let seconds = (ContinuousClock.now - start) / .seconds(1)
             timings.steps.append(seconds)
+            if !latents.isFinite { throw try notFinite(executable, job, graph, at: index) }
             try progress(index, seconds)
+            if let preview = job.preview { try preview(executable.read("preview")) }
         }
-        return try executable.read("latents")
+        return latents
+    }
+
+    /// Tells the UNet what the prompt says from this step on, where that changes.
+    private func condition(
+        _ executable: any Executable, _ job: DenoisingJob, _ graph: DenoisingGraph, at index: Int
+    ) throws {
+        let segment = job.conditioning.segment(at: index)
+        if index > 0, job.conditioning.segment(at: index - 1).end == segment.end { return }
+        try write(segment, job, graph, to: executable)
+        try executable.run(.prompt)
+    }
+
+    /// Walks to the step again, which a run does in the same way each time, and looks for the layer in it.
+    private func notFinite(
+        _ executable: any Executable, _ job: DenoisingJob, _ graph: DenoisingGraph, at failed: Int
+    ) throws -> CalderaError {
+        try write(job, graph, to: executable)
+        for index in 0...failed {
+            try condition(executable, job, graph, at: index)
+            if index < failed { try executable.run(.step) }
+        }
+        return try NonFinite.error(executable, .step, part: "UNet", precision: plans.precision)
     }
 
     private func compiled(_ key: DenoisingGraph) throws -> any Executable {
@@ -81,6 +104,12 @@ final class Denoiser {
     }
 
     // MARK: Inputs
+
+    /// Writes everything but what the prompt says.
+    private func write(_ job: DenoisingJob, _ graph: DenoisingGraph, to executable: any Executable) throws {
+        try writeSchedule(job, graph, to: executable)
+        try writeInpainting(job, graph, to: executable)
+    }
 
     private func writeSchedule(_ job: DenoisingJob, _ graph: DenoisingGraph, to executable: any Executable) throws {
         try executable.write("latents", job.latents)

@@ -25,6 +25,8 @@ package struct DenoisingGraph: Hashable {
     /// Tensors of the latents' shape that the scheduler keeps from step to step, the latents included.
     package let states: Int
     package let inpainting: Inpainting
+    /// Whether each step also leaves its estimate of the picture.
+    package let previews: Bool
 
     package struct Added: Hashable {
         package let textChannels: Int
@@ -50,7 +52,7 @@ package struct DenoisingGraph: Hashable {
     /// SDXL; `noise` fp32 [S, pictures, h, w, c] where the scheduler draws any; `mask` fp32 [1, h, w, 1] and `known` fp32
     /// [pictures, h, w, c] where a part of the picture stays, with `known_noise` of the same shape for blending.
     /// States: `latents` fp32 [pictures, h, w, c], `state1`... of the same shape where the scheduler remembers earlier
-    /// steps, `step` int32 [1].
+    /// steps, `step` int32 [1]. Output `preview`, of the latents' shape, where asked for.
     package func build(_ unet: UNet, dtype: DType) throws -> Graph {
         let graph = Graph(dtype: dtype)
         let loop = Loop(
@@ -63,6 +65,10 @@ package struct DenoisingGraph: Hashable {
         let sample = try modelInput(loop, kept[0], masked, dtype)
         let output = try unet(graph, sample: sample, conditioning(graph, unet, loop.step))
         let prediction = try guide(loop, graph.cast(output, to: .float32, label: "guidance"))
+        if previews {
+            let terms = [(table.previewLatents, kept[0]), (table.previewOutput, prediction)]
+            graph.output("preview", try loop.sum(terms, dtype: .float32, label: "preview"))
+        }
         var next = try updates(loop, kept, prediction)
         if let masked, inpainting == .blended { next[0] = try putBack(loop, masked, next[0]) }
         for (state, value) in zip(kept, next) { try graph.assign(value, to: state, label: "scheduler") }

@@ -40,7 +40,7 @@ package final class DiffusionPipeline {
         try checkDecoder(request)
         try progress(.encoding)
         let conditionings = try timings.add(to: \.encode) {
-            try stages.map { stage in try encoder(stage.denoiser).encode(request, stage.schedule) }
+            try stages.map { try conditioning(request, $0) }
         }
         let coder = coder(request.tiling)
         var noise = noiseSource(request)
@@ -55,9 +55,13 @@ package final class DiffusionPipeline {
         for (stage, conditioning) in zip(stages, conditionings) {
             let schedule = stage.schedule
             let job = DenoisingJob(
-                schedule: schedule, guidanceScale: request.guidanceScale, guidanceRescale: request.guidanceRescale,
+                schedule: schedule, guided: request.guided,
+                guidanceScale: request.guidanceScale * conditioning.guidanceFactor, guidanceRescale: request.guidanceRescale,
                 latents: latents, noise: schedule.usesNoise ? noise.draw(schedule) : nil,
-                inpainting: start.inpainting, conditioning: conditioning, timeIDs: stage.timeIDs(request))
+                inpainting: start.inpainting, conditioning: conditioning, timeIDs: stage.timeIDs(request),
+                preview: request.previews ? previewDecoder.map { decoder in
+                    { latents in try progress(.preview(decoder.picture(latents))) }
+                } : nil)
             let before = timings.steps.count
             latents = try stage.denoiser.run(job, &timings) { index, seconds in
                 try progress(.step(index: before + index, of: total, seconds: seconds))
@@ -103,12 +107,15 @@ package final class DiffusionPipeline {
         ]
     }
 
-    private func encoder(_ denoiser: Denoiser) -> PromptEncoder {
-        PromptEncoder(plans: denoiser.plans, backend: backend)
+    private func conditioning(_ request: PipelineRequest, _ stage: Stage) throws -> Conditioning {
+        try PromptEncoder(plans: stage.denoiser.plans, backend: backend).encode(
+            ConditioningRequest(
+                prompt: request.prompt, negativePrompt: request.negativePrompt, isGuided: request.guided,
+                syntax: request.promptSyntax, clipSkip: request.clipSkip, steps: stage.schedule.steps.count))
     }
 
     private func noiseSource(_ request: PipelineRequest) -> NoiseSource {
-        let scale = parts.autoencoder.config.downscale
+        let scale = parts.autoencoder.downscale
         return NoiseSource(
             request.random, height: request.height / scale, width: request.width / scale,
             channels: parts.unet.config.outChannels)

@@ -22,7 +22,7 @@ struct LatentCoder {
     }
 
     private var parts: PipelineParts { plans.parts }
-    private var scale: Int { parts.autoencoder.config.downscale }
+    private var scale: Int { parts.autoencoder.downscale }
 
     /// Throws where a picture of that many pixels could never be decoded.
     func checkRoom(height: Int, width: Int) throws {
@@ -42,16 +42,22 @@ struct LatentCoder {
         var decoder = try load(work(.decoder, height: height, width: width, plans.autoencoderDType))
         var pictures: [HostTensor] = []
         for index in 0..<latents.shape[0] {
-            let values = parts.autoencoder.config.fromSampler(latents.entry(index))
+            let values = parts.autoencoder.latentScale.decoderInput(latents.entry(index))
             var picture = try decoder.run(values)
             if !picture.isFinite, decoder.work.plan.dtype == .float16 {
                 decoder = try load(work(.decoder, height: height, width: width, .float32))
                 picture = try decoder.run(values)
             }
-            if !picture.isFinite { throw decoder.notFinite() }
+            if !picture.isFinite { throw try decoder.notFinite() }
             pictures.append(picture)
         }
         return HostTensor.stacked(pictures)
+    }
+
+    /// A loaded decoder for latents [1, h, w, c] of one size, without the second attempt in fp32.
+    func decoder(height: Int, width: Int) throws -> (HostTensor) throws -> HostTensor {
+        let decoder = try load(work(.decoder, height: height, width: width, plans.autoencoderDType))
+        return { latents in try decoder.run(parts.autoencoder.latentScale.decoderInput(latents)) }
     }
 
     // MARK: Encoding
@@ -60,18 +66,26 @@ struct LatentCoder {
     /// sampler's scale (diffusers `DiagonalGaussianDistribution.sample`).
     func encode(_ picture: HostTensor, pictures: Int, _ noise: inout NoiseSource) throws -> HostTensor {
         let (height, width) = (picture.shape[1] / scale, picture.shape[2] / scale)
-        let encoder = try load(work(.encoder, height: height, width: width, plans.autoencoderDType))
+        var encoder = try load(work(.encoder, height: height, width: width, plans.autoencoderDType))
         var moments = try encoder.run(picture)
         if !moments.isFinite, encoder.work.plan.dtype == .float16 {
-            moments = try load(work(.encoder, height: height, width: width, .float32)).run(picture)
+            encoder = try load(work(.encoder, height: height, width: width, .float32))
+            moments = try encoder.run(picture)
         }
-        if !moments.isFinite { throw encoder.notFinite() }
-        let drawn = noise.draw()
-        let channels = parts.autoencoder.config.latentChannels
-        let sampled = (0..<pictures).map { index in
-            Self.sample(moments, drawn.entry(index).floats, channels: channels)
+        if !moments.isFinite { throw try encoder.notFinite() }
+        return HostTensor.stacked(
+            samples(moments, pictures: pictures, &noise).map(parts.autoencoder.latentScale.modelInput))
+    }
+
+    private func samples(_ encoded: HostTensor, pictures: Int, _ noise: inout NoiseSource) -> [HostTensor] {
+        switch parts.autoencoder.encoding {
+        case .latents: return Array(repeating: encoded, count: pictures)
+        case .moments:
+            let drawn = noise.draw()
+            return (0..<pictures).map { index in
+                Self.sample(encoded, drawn.entry(index).floats, channels: parts.autoencoder.latentChannels)
+            }
         }
-        return HostTensor.stacked(sampled.map { parts.autoencoder.config.toSampler($0) })
     }
 
     /// mean + exp(log variance / 2)·noise, the log variance held between -30 and 20.
@@ -122,8 +136,8 @@ struct LatentCoder {
         }
 
         /// What to say of a result with values that are not finite; the tile that had them is still in place.
-        func notFinite() -> CalderaError {
-            NonFinite.error(executable, stage: .prompt, part: work.direction.rawValue, dtype: work.plan.dtype)
+        func notFinite() throws -> CalderaError {
+            try NonFinite.error(executable, .prompt, part: work.direction.rawValue, precision: nil)
         }
     }
 

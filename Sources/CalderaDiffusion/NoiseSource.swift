@@ -65,20 +65,18 @@ struct NoiseSource {
 
     /// What the first latents are made of: fp32 [pictures, h, w, c].
     mutating func drawFirst() -> HostTensor {
-        guard let variations else { return draw() }
-        return collect { index, stream in
-            let base = stream.normal(count: channels * height * width)
-            var other = variations.streams[index]
+        let drawn = next()
+        guard let variations else { return tensor(drawn) }
+        let mixed = zip(drawn, variations.streams).map { base, stream in
+            var stream = stream
             return VariationNoise.mixed(
-                base, other.normal(count: base.count), strength: variations.strength, channels: channels,
-                width: width)
+                base, stream.normal(count: base.count), strength: variations.strength, channels: channels, width: width)
         }
+        return tensor(mixed)
     }
 
     /// The next tensor of each stream: fp32 [pictures, h, w, c].
-    mutating func draw() -> HostTensor {
-        collect { _, stream in stream.normal(count: channels * height * width) }
-    }
+    mutating func draw() -> HostTensor { tensor(next()) }
 
     /// fp32 [steps, pictures, h, w, c]; zeros for a step that draws none.
     mutating func draw(_ schedule: Schedule) -> HostTensor {
@@ -89,10 +87,12 @@ struct NoiseSource {
         return HostTensor(Shape([schedule.steps.count] + shape.extents), values)
     }
 
-    private mutating func collect(_ drawn: (Int, inout any NormalStream) -> [Float]) -> HostTensor {
-        let values = streams.indices.flatMap { channelsLast(drawn($0, &streams[$0])) }
-        return HostTensor(shape, values)
+    /// What torch would fill a tensor of each picture with.
+    private mutating func next() -> [[Float]] {
+        streams.indices.map { streams[$0].normal(count: channels * height * width) }
     }
+
+    private func tensor(_ drawn: [[Float]]) -> HostTensor { HostTensor(shape, drawn.flatMap(channelsLast)) }
 
     /// Torch fills [c, h, w]; Caldera keeps [h, w, c].
     private func channelsLast(_ drawn: [Float]) -> [Float] {

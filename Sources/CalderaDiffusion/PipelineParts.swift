@@ -30,7 +30,7 @@ package struct PipelineParts {
     package let encoders: [TextEncoderPart]
     package let unet: UNet
     package let unetWeights: any WeightSource
-    package let autoencoder: AutoencoderKL
+    package let autoencoder: any Autoencoder
     package let autoencoderWeights: any WeightSource
     package let scheduler: SchedulerConfig
     /// Whether an absent negative prompt is zeros rather than the encoded empty prompt.
@@ -40,7 +40,7 @@ package struct PipelineParts {
 
     package init(
         family: Family, encoders: [TextEncoderPart], unet: UNet, unetWeights: any WeightSource,
-        autoencoder: AutoencoderKL, autoencoderWeights: any WeightSource, scheduler: SchedulerConfig,
+        autoencoder: any Autoencoder, autoencoderWeights: any WeightSource, scheduler: SchedulerConfig,
         forceZerosForEmptyPrompt: Bool, requiresAestheticsScore: Bool = false
     ) {
         self.family = family
@@ -63,7 +63,7 @@ package struct PipelineParts {
                 "The text encoders give \(width) channels where the UNet's cross_attention_dim is \(wanted): "
                     + "these parts belong to different models.")
         }
-        let latents = autoencoder.config.latentChannels
+        let latents = autoencoder.latentChannels
         guard unet.config.outChannels == latents, unet.config.inChannels == latents || takesMask else {
             throw CalderaError(
                 "The UNet takes \(unet.config.inChannels) and gives \(unet.config.outChannels) channels where the "
@@ -80,7 +80,7 @@ package struct PipelineParts {
         guard refiner.requiresAestheticsScore else {
             throw CalderaError.usage("The refiner is no refiner: name an SDXL refiner with --refiner.")
         }
-        let (mine, its) = (autoencoder.config, refiner.autoencoder.config)
+        let (mine, its) = (autoencoder, refiner.autoencoder)
         guard family == .stableDiffusionXL, mine.latentChannels == its.latentChannels, mine.downscale == its.downscale
         else {
             throw CalderaError(
@@ -89,7 +89,7 @@ package struct PipelineParts {
     }
 
     /// Whether the UNet takes a mask and the latents of the masked picture beside its own (inpainting models).
-    var takesMask: Bool { unet.config.inChannels == 2 * autoencoder.config.latentChannels + 1 }
+    var takesMask: Bool { unet.config.inChannels == 2 * autoencoder.latentChannels + 1 }
 
     /// The rows of time ids for the negative prompt and for the prompt; empty for SD 1.x and 2.x.
     func timeIDs(_ request: PipelineRequest) -> (negative: [Float], positive: [Float]) {
@@ -99,5 +99,13 @@ package struct PipelineParts {
             request.sizes.timeIDs(picture: picture, scored: requiresAestheticsScore, negative: negative)
         }
         return (row(negative: true), row(negative: false))
+    }
+
+    /// The same parts with another autoencoder.
+    func replacing(autoencoder: any Autoencoder, weights: any WeightSource) -> PipelineParts {
+        PipelineParts(
+            family: family, encoders: encoders, unet: unet, unetWeights: unetWeights, autoencoder: autoencoder,
+            autoencoderWeights: weights, scheduler: scheduler, forceZerosForEmptyPrompt: forceZerosForEmptyPrompt,
+            requiresAestheticsScore: requiresAestheticsScore)
     }
 }

@@ -40,7 +40,7 @@ package struct PipelinePlans {
     /// Input `latents` [1, h, w, c] in the autoencoder's scale; output `picture` [1, H, W, 3].
     package func decoder(height: Int, width: Int, dtype: DType) throws -> Plan {
         let graph = Graph(dtype: dtype)
-        let latents = graph.input("latents", [1, height, width, parts.autoencoder.config.latentChannels], dtype)
+        let latents = graph.input("latents", [1, height, width, parts.autoencoder.latentChannels], dtype)
         graph.output("picture", try parts.autoencoder.decode(graph, latents: latents))
         return try checked(Planner.plan(graph, limits: limits), parts.autoencoderWeights, "vae")
     }
@@ -61,13 +61,13 @@ package struct PipelinePlans {
 
     /// The denoiser's graph for `pictures` side by side of the request's size, with prompts of one chunk.
     package func denoising(_ request: PipelineRequest, schedule: Schedule, pictures: Int) -> DenoisingGraph {
-        let scale = parts.autoencoder.config.downscale
+        let scale = parts.autoencoder.downscale
         return DenoisingGraph(
             pictures: pictures, height: request.height / scale, width: request.width / scale,
             steps: schedule.steps.count, tokens: parts.encoders.first?.tokenizer.maxLength ?? 0,
             added: added(parts.timeIDs(request).positive), guided: request.guided,
             rescaled: request.guided && request.guidanceRescale > 0, noisy: schedule.usesNoise,
-            states: schedule.stateCount, inpainting: inpainting(request.source?.mask != nil))
+            states: schedule.stateCount, inpainting: inpainting(request.source?.mask != nil), previews: request.previews)
     }
 
     /// The graph that a job runs on.
@@ -76,7 +76,7 @@ package struct PipelinePlans {
             pictures: job.latents.shape[0], height: job.latents.shape[1], width: job.latents.shape[2],
             steps: job.schedule.steps.count, tokens: job.conditioning.tokens, added: added(job.timeIDs.positive),
             guided: job.guided, rescaled: job.guided && job.guidanceRescale > 0, noisy: job.noise != nil,
-            states: job.schedule.stateCount, inpainting: inpainting(job.inpainting != nil))
+            states: job.schedule.stateCount, inpainting: inpainting(job.inpainting != nil), previews: job.preview != nil)
     }
 
     private func added(_ timeIDs: [Float]) -> DenoisingGraph.Added? {

@@ -1,10 +1,14 @@
 import CalderaGraph
+import CalderaText
 
 /// What a run of a pipeline is asked for, with every default already filled in.
 package struct PipelineRequest: Sendable {
     package var prompt: String
     /// Nil when there is none, which is not the same as an empty one (`force_zeros_for_empty_prompt`).
     package var negativePrompt: String?
+    package var promptSyntax = PromptSyntax.plain
+    /// See `ClipSkip`.
+    package var clipSkip: Int?
     /// Pixels.
     package var width: Int
     package var height: Int
@@ -25,6 +29,8 @@ package struct PipelineRequest: Sendable {
     /// The share of the way after which the refiner takes over (diffusers `denoising_end` and `denoising_start`).
     package var refinerStart: Double?
     package var tiling = Tiling.auto
+    /// Whether `PipelineEvent.preview` is reported behind each step.
+    package var previews = false
 
     package init(
         prompt: String, negativePrompt: String?, width: Int, height: Int, steps: Int, guidanceScale: Double,
@@ -106,6 +112,8 @@ package enum PipelineEvent: Sendable {
     case encoding
     case compiling
     case step(index: Int, of: Int, seconds: Double)
+    /// The estimate of the batch's first picture, fp32 [1, H, W, 3] in about -1...1.
+    case preview(HostTensor)
     case decoding
 }
 

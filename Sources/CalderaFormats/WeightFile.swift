@@ -30,6 +30,9 @@ enum WeightFormat: Sendable {
                 "\(file.path) is a PyTorch file of the form from before version 1.6: get it as safetensors, or load it "
                     + "in a current PyTorch and save it again.")
         }
+        if bytes.starts(with: "version https://git-lfs".utf8) {
+            throw CalderaError("\(file.path) is a Git LFS pointer, not the file itself: fetch it with git lfs pull.")
+        }
         if bytes.count <= 8 {
             throw CalderaError("\(file.path) is cut short (\(bytes.count) bytes): download it again.")
         }

@@ -1,0 +1,81 @@
+import ArgumentParser
+import Caldera
+import CalderaFormats
+
+extension CheckpointPrediction: ExpressibleByArgument {}
+
+/// Which model draws, and with which parts.
+struct ModelArguments: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "A model: a folder in the diffusers layout, or a checkpoint file (.safetensors, .ckpt). "
+                + "(default: the embedded model)", valueName: "path"))
+    var model: String?
+
+    @Option(help: ArgumentHelp("Which weight files to take, such as fp16. (default: plain ones, else what is there)"))
+    var variant: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "What the UNet predicts, epsilon or v_prediction, where the model's files do not say it. "
+                + "(default: what they say)"))
+    var prediction: CheckpointPrediction?
+
+    @Option(
+        help: ArgumentHelp(
+            "Another autoencoder: a folder, a file, a checkpoint that holds one, or TAESD. (default: the model's own)",
+            valueName: "path"))
+    var vae: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "A textual-inversion embedding; give the option once for each. In the prompt it goes by its file's name. "
+                + "(default: none)", valueName: "path"))
+    var embedding: [String] = []
+
+    var options: ModelOptions {
+        var options = ModelOptions(model: model)
+        options.variant = variant
+        options.prediction = prediction
+        options.autoencoder = vae
+        options.embeddings = embedding
+        return options
+    }
+}
+
+/// Low-rank adapters.
+struct AdapterArguments: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "A LoRA (LoCon, LoHa, LoKr, DoRA) and its weight; give the option once for each. (default: none, weight 1)",
+            valueName: "path[:weight]"),
+        transform: AdapterChoice.init(argument:))
+    var lora: [AdapterChoice] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "The folder in which <lora:NAME:WEIGHT> in a prompt finds its files. (default: such tags are an error)",
+            valueName: "folder"))
+    var loraFolder: String?
+
+    @Flag(help: "Use a LoRA even if some of its tensors fit nothing in the model.")
+    var loraAllowPartial = false
+}
+
+/// A second model for the last steps.
+struct RefinerArguments: ParsableArguments {
+    @Option(
+        help: ArgumentHelp("An SDXL refiner that finishes what the base model began. (default: none)", valueName: "path"))
+    var refiner: String?
+
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "The share of the steps after which the refiner takes over. (default: 0.8)", valueName: "fraction"),
+        transform: Numbers.openFraction)
+    var refinerStart: Double?
+
+    func validate() throws {
+        if refinerStart != nil, refiner == nil { throw ValidationError("--refiner-start needs --refiner.") }
+    }
+}
