@@ -35,4 +35,8 @@ package final class RenamedWeights: WeightSource {
     package func withBytes<Result>(_ name: String, _ body: (UnsafeRawBufferPointer) throws -> Result) throws -> Result {
         try base.withBytes(stored[name] ?? name, body)
     }
+
+    package func willRead(_ name: String) { base.willRead(stored[name] ?? name) }
+
+    package func release(_ name: String) { base.release(stored[name] ?? name) }
 }
