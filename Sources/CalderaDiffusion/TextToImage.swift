@@ -93,9 +93,12 @@ package final class TextToImage {
         let (positive, negative) = try timed(&timings.encode) { try embeddings(request) }
         try progress(.compiling)
         let graph = plans.denoising(request, schedule: schedule, pictures: request.seeds.count)
-        let executable = try timed(&timings.compile) { try compiledDenoiser(graph) }
-        let latents = try denoise(
-            executable, graph, request, schedule, [negative, positive].compactMap { $0 }, &timings, progress)
+        // A scope of its own, so that nothing but `denoiser` keeps the UNet when the decoder needs its room.
+        let latents = try {
+            let executable = try timed(&timings.compile) { try compiledDenoiser(graph) }
+            return try denoise(
+                executable, graph, request, schedule, [negative, positive].compactMap { $0 }, &timings, progress)
+        }()
         try progress(.decoding)
         let pictures = try timed(&timings.decode) { try decode(latents) }
         return PipelineResult(latents: latents, pictures: pictures, timings: timings)
