@@ -1,6 +1,9 @@
 #include "COneDNN.h"
 
 #include <stdlib.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "Layout.h"
 #include "Team.h"
@@ -85,6 +88,12 @@ bool cdnn_has_native_bfloat16(cdnn_engine *engine) {
     const bool native = strstr(cdnn_implementation(probe), "ref") == NULL;
     cdnn_primitive_destroy(probe);
     return native;
+#endif
+}
+
+void cdnn_return_freed_memory(void) {
+#ifdef __GLIBC__
+    malloc_trim(0);
 #endif
 }
 

@@ -10,14 +10,26 @@ public final class CPUBackend: Backend {
     private let engine: OneDNNEngine
     private let counter = MemoryCounter()
 
+    public var memoryLimit: Int?
+
+    /// - Parameter memoryLimit: bytes that may be allocated at one time; nil for what the system has.
     /// Throws when oneDNN cannot be started.
-    public init() throws { engine = try OneDNNEngine() }
+    public init(memoryLimit: Int? = nil) throws {
+        engine = try OneDNNEngine()
+        self.memoryLimit = memoryLimit
+    }
 
     /// Bytes that this backend allocated at most at one time: weights, values and working memory.
     public var peakMemory: Int { counter.peak }
 
-    /// What the system could still give without swapping; nil where it does not say.
-    public var availableMemory: Int? { HostMemory.available }
+    public func resetPeakMemory() { counter.resetPeak() }
+
+    /// What the system could still give without swapping, or what is left of the limit where that is less; nil where
+    /// nobody says.
+    public var availableMemory: Int? {
+        let left = memoryLimit.map { max(0, $0 - counter.now) }
+        return [left, HostMemory.available].compactMap { $0 }.min()
+    }
 
     /// The loaded oneDNN's version, such as "2.6.3".
     public var libraryVersion: String { OneDNNEngine.version }
@@ -35,9 +47,14 @@ public final class CPUBackend: Backend {
         }
     }
 
-    public func compile(_ plan: Plan, weights: any WeightSource) throws -> any Executable {
+    public func forecast(_ plan: Plan, weights: any WeightSource, budget: Int?) throws -> MemoryForecast {
         try check(plan.dtype)
-        return try CPUExecutable(plan, weights: weights, engine: engine, counter: counter)
+        return try CPUExecutable.forecast(plan, weights: weights, engine: engine, budget: budget)
+    }
+
+    public func compile(_ plan: Plan, weights: any WeightSource, budget: Int?) throws -> any Executable {
+        try check(plan.dtype)
+        return try CPUExecutable(plan, weights: weights, engine: engine, counter: counter, budget: budget)
     }
 
     private func check(_ dtype: DType) throws {

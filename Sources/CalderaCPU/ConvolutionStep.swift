@@ -14,7 +14,8 @@ extension StepBuilder {
     /// Bytes of an enlarged picture that are made at a time.
     private static let bandSize = 32 << 20
 
-    /// A convolution with its epilogue, whose residual is copied to the output first. What it reads enlarged is enlarged band by band into scratch memory.
+    /// A convolution with its epilogue, whose residual is copied to the output first. What it reads enlarged is enlarged
+    /// band by band into scratch memory.
     func convolution(_ node: Node, _ convolution: Convolution, _ epilogue: Epilogue) throws -> Step {
         let product = try ProductEpilogue(self, node, epilogue, residual: .destination)
         return try convolution.enlarged.map { try enlarging(node, convolution, product, $0) }
@@ -26,15 +27,15 @@ extension StepBuilder {
         var key = self.key(node, convolution, product)
         key.batch = source.shape[0] / product.parts
         let primitive = try engine.convolution(key, label: node.label)
-        let weights = try self.weights.pack(node.inputs[1], for: primitive, label: node.label)
+        let weight = try weights.pack(node.inputs[1], for: primitive, node)
         let from = try address(source, label: node.label)
         let to = try destination(output, label: node.label)
         let executions = try (0..<product.parts).map { part in
             let outputOffset = part * (output.shape.count / product.parts) * output.dtype.size
             let operands = cdnn_operands(
-                source: from + part * (source.shape.count / product.parts) * source.dtype.size, weights: weights,
+                source: from + part * (source.shape.count / product.parts) * source.dtype.size, weights: nil,
                 bias: product.vector(part), residual: nil, destination: to + outputOffset, scratchpad: nil)
-            return try execution(primitive, operands, label: node.label)
+            return try execution(primitive, operands, weight: weight, label: node.label)
         }
         let outputSize = output.shape.count * output.dtype.size
         return {
@@ -99,12 +100,15 @@ extension StepBuilder {
             for (band, primitive) in zip(bands, primitives) {
                 let offset = (picture * output.shape[1] + band.outputRows.lowerBound) * outputRowSize
                 let operands = cdnn_operands(
-                    source: nil, weights: try weights.pack(node.inputs[1], for: primitive, label: node.label),
-                    bias: product.vector(product.parts == 1 ? 0 : picture),
+                    source: nil, weights: nil, bias: product.vector(product.parts == 1 ? 0 : picture),
                     residual: nil, destination: to + offset, scratchpad: nil)
-                let execution = try execution(primitive, operands, sourceOffset: enlargedOffset, label: node.label)
+                let execution = try execution(
+                    primitive, operands, weight: weights.pack(node.inputs[1], for: primitive, node),
+                    sourceOffset: enlargedOffset, label: node.label)
                 steps.append { [scratch] in
                     guard let base = scratch.base else { return }
+                    // Before the enlarged rows take the scratch memory that loading uses.
+                    try execution.load()
                     enlargement.write(rows: band.sourceRows, to: base + enlargedOffset)
                     try execution.run()
                 }

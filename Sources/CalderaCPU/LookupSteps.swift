@@ -24,6 +24,8 @@ extension StepBuilder {
                 mapLanes(row, row, channels) { $2 + loadLanes(row + channels + $0, $1) }
                 convert(row, .float32, to: to + index * channels * dtype.size, dtype, count: channels)
             }
+            weights.release(tokens)
+            weights.release(positions)
         }
     }
 

@@ -12,15 +12,15 @@ extension StepBuilder {
             rows: rows, columns: columns, depth: depth, sourceStride: depth, destinationStride: columns,
             dtype: source.dtype, destinationType: node.output.dtype, epilogue: product.fused)
         let primitive = try engine.matmul(key, label: node.label)
-        let weights = try self.weights.pack(node.inputs[1], for: primitive, label: node.label)
+        let weight = try weights.pack(node.inputs[1], for: primitive, node)
         let from = try address(source, label: node.label)
         let to = try destination(node.output, label: node.label)
         let executions = try (0..<product.parts).map { part in
             let outputOffset = part * rows * columns * node.output.dtype.size
             let operands = cdnn_operands(
-                source: from + part * rows * depth * source.dtype.size, weights: weights, bias: product.vector(part),
+                source: from + part * rows * depth * source.dtype.size, weights: nil, bias: product.vector(part),
                 residual: product.residual.map { $0 + outputOffset }, destination: to + outputOffset, scratchpad: nil)
-            return try execution(primitive, operands, label: node.label)
+            return try execution(primitive, operands, weight: weight, label: node.label)
         }
         return {
             product.prepare()

@@ -170,11 +170,14 @@ final class Execution {
     private let handle: OpaquePointer
     private let primitive: Primitive
     private let label: String
+    /// The packed weight that it reads; nil where the weights are a computed value.
+    let weight: PackedWeight?
     var operands: cdnn_operands
 
-    init(_ primitive: Primitive, _ operands: cdnn_operands, label: String) throws {
+    init(_ primitive: Primitive, _ operands: cdnn_operands, weight: PackedWeight? = nil, label: String) throws {
         var handle: OpaquePointer?
         self.operands = operands
+        self.weight = weight
         try withUnsafePointer(to: operands) { operands in
             try OneDNNEngine.check(
                 cdnn_execution_create(primitive.engine.handle, primitive.handle, operands, &handle),
@@ -191,7 +194,14 @@ final class Execution {
     /// Points the execution at `operands` after they were changed.
     func rebind() throws { try OneDNNEngine.check(cdnn_execution_bind(handle, &operands), "The layer \(label)") }
 
-    func run() throws { try OneDNNEngine.check(cdnn_execution_run(handle), "The layer \(label)") }
+    /// Brings the weight where the primitive reads it, if it is not there. Overwrites the shared scratch memory.
+    func load() throws { try weight?.load() }
+
+    /// Loads the weight and runs.
+    func run() throws {
+        try load()
+        try OneDNNEngine.check(cdnn_execution_run(handle), "The layer \(label)")
+    }
 
     /// Runs it on other memory. Returns oneDNN's status, because members of a team cannot throw.
     func run(_ operands: cdnn_operands) -> Int32 {

@@ -21,6 +21,9 @@ final class Scratch {
 }
 
 /// Turns the nodes of a plan into steps over memory whose addresses are known.
+///
+/// First every step says what it needs, then `forecast` or `finish` decides which weights stay in memory; only `finish`
+/// reads any.
 final class StepBuilder {
     let plan: Plan
     let engine: OneDNNEngine
@@ -29,28 +32,51 @@ final class StepBuilder {
     private let arena: HostMemory
     private let persistent: HostMemory
     let counter: MemoryCounter
-    /// Executions that wait for the address of the scratch memory, which is known only when all steps have said how
-    /// much they need; with the offset in it of a source that lies there too.
+    /// Executions that wait for the addresses of their weight and of the scratch memory, which are known only when all
+    /// steps have said how much they need; with the offset in it of a source that lies there too.
     private var unbound: [(execution: Execution, sourceOffset: Int?)] = []
 
+    /// With `isForecast` the memory is no more than addresses.
     init(
-        _ plan: Plan, engine: OneDNNEngine, weights: WeightPacking, arena: HostMemory, persistent: HostMemory,
-        counter: MemoryCounter
-    ) {
+        _ plan: Plan, weights source: any WeightSource, engine: OneDNNEngine, counter: MemoryCounter, isForecast: Bool
+    ) throws {
         self.plan = plan
         self.counter = counter
         self.engine = engine
-        self.weights = weights
-        self.arena = arena
-        self.persistent = persistent
+        arena = try HostMemory(
+            plan.arenaSize, for: "intermediate values", counter: counter, isForecast: isForecast)
+        persistent = try HostMemory(
+            plan.persistentSize, for: "inputs, states and outputs", counter: counter, isForecast: isForecast)
+        weights = WeightPacking(plan, source: source, counter: counter)
     }
 
-    /// Allocates the scratch memory and hands it to what was waiting for it.
-    func finish() throws {
-        weights.finish()
+    /// What all steps together take within `budget`, and which weights stay in memory.
+    func forecast(budget: Int?) -> (memory: MemoryForecast, residency: Residency) {
+        // The regions, vectors, row biases: whatever was allocated while the steps were made.
+        let fixed = counter.now
+        let most = max(weights.stagingSize(), scratch.size)
+        let residency = weights.residency(budget: budget.map { $0 - fixed - most })
+        let working = max(scratch.size, weights.stagingSize { !residency.isResident[$0] })
+        let forecast = MemoryForecast(
+            weights: weights.vectorSize + weights.size { residency.isResident[$0] },
+            streaming: residency.largestStreamed, streamedWeights: weights.size { !residency.isResident[$0] },
+            arena: arena.size, persistent: fixed - arena.size - weights.vectorSize, working: working,
+            staging: max(0, weights.stagingSize { residency.isResident[$0] } - working))
+        return (forecast, residency)
+    }
+
+    /// Loads the weights that stay within `budget`, allocates the scratch memory and hands the addresses to what was
+    /// waiting for them.
+    func finish(budget: Int?) throws {
+        let (forecast, residency) = forecast(budget: budget)
+        try forecast.check(budget: budget, on: "the processor")
+        try weights.load(residency)
+        scratch.reserve(forecast.working)
         try scratch.allocate(counter: counter)
+        try weights.stream(residency, staging: scratch)
         for (execution, sourceOffset) in unbound {
             execution.operands.scratchpad = scratch.base
+            execution.operands.weights = execution.weight?.address
             if let sourceOffset { execution.operands.source = scratch.base.map { UnsafeRawPointer($0 + sourceOffset) } }
             try execution.rebind()
         }
@@ -72,12 +98,13 @@ final class StepBuilder {
         return region.base + location.offset
     }
 
-    /// An execution that takes its scratchpad from the start of the shared scratch memory, and its source from
-    /// `sourceOffset` on where that is given.
+    /// An execution that reads a packed weight, takes its scratchpad from the start of the shared scratch memory, and its
+    /// source from `sourceOffset` on where that is given.
     func execution(
-        _ primitive: Primitive, _ operands: cdnn_operands, sourceOffset: Int? = nil, label: String
+        _ primitive: Primitive, _ operands: cdnn_operands, weight: PackedWeight, sourceOffset: Int? = nil,
+        label: String
     ) throws -> Execution {
-        let execution = try Execution(primitive, operands, label: label)
+        let execution = try Execution(primitive, operands, weight: weight, label: label)
         scratch.reserve(primitive.scratchpadSize)
         unbound.append((execution, sourceOffset))
         return execution

@@ -1,19 +1,37 @@
 import CalderaGraph
 
-/// The weights of one executable: each packed once, tensor by tensor, as its layer wants it.
+/// The weights of one executable: each packed, tensor by tensor, as its layer wants it, once or at each use.
 ///
 /// No second copy of a model is ever made: a tensor whose type differs from the plan's passes through a staging buffer
-/// of its own size, and embedding tables stay in the file, from which single rows are read as they are needed.
+/// of its own size, the file's pages leave this process's memory behind each tensor, and embedding tables stay in the
+/// file, from which single rows are read as they are needed.
+///
+/// While steps are made, weights are only named; `load` and `stream` then read those that stay, and say where the others
+/// will pass through.
 final class WeightPacking {
+    /// A bias, the vector of a norm or a weight that is an ordinary operand: small, and always in memory.
+    private struct Vector {
+        let name: String
+        let tensor: Tensor
+        let dtype: DType
+        let memory: HostMemory
+    }
+
+    private struct VectorKey: Hashable {
+        let name: String
+        let dtype: DType
+    }
+
     private let plan: Plan
-    private let source: any WeightSource
     private let counter: MemoryCounter
-    private var packed: [String: [(primitive: Primitive, memory: HostMemory)]] = [:]
-    private var vectors: [String: HostMemory] = [:]
-    private var dense: [String: HostMemory] = [:]
-    private var staging: HostMemory?
-    /// Bytes of everything that stays.
-    private(set) var size = 0
+    private let source: any WeightSource
+    /// Where weights come from that have been replaced.
+    private var replacements: [String: any WeightSource] = [:]
+    /// In the order of their first use.
+    private var packed: [PackedWeight] = []
+    private var packedByName: [String: [PackedWeight]] = [:]
+    private var vectors: [VectorKey: Vector] = [:]
+    private var slot: WeightSlot?
 
     init(_ plan: Plan, source: any WeightSource, counter: MemoryCounter) {
         self.plan = plan
@@ -21,64 +39,49 @@ final class WeightPacking {
         self.counter = counter
     }
 
-    /// Gives the staging buffer back once everything has been packed.
-    func finish() { staging = nil }
+    // MARK: What steps ask for
 
     /// The weight in the layout of `primitive`; layers that share a weight and a layout share the memory.
-    func pack(_ tensor: Tensor, for primitive: Primitive, label: String) throws -> UnsafeRawPointer {
-        let name = try weightName(tensor, label)
-        if let known = packed[name]?.first(where: { $0.primitive.hasSameWeightsLayout(as: primitive) }) {
-            return UnsafeRawPointer(known.memory.base)
+    func pack(_ tensor: Tensor, for primitive: Primitive, _ node: Node) throws -> PackedWeight {
+        let name = try weightName(tensor, node.label)
+        if let known = packedByName[name]?.first(where: { $0.primitive.hasSameWeightsLayout(as: primitive) }) {
+            known.stage = max(known.stage, node.stage)
+            return known
         }
-        let memory = try allocate(primitive.weightsSize, name)
-        try withElements(name, tensor, label) { bytes, dtype in
-            if dtype == plan.dtype {
-                try primitive.pack(bytes, dtype, into: memory.base, label: name)
-                return
-            }
-            let staged = try stage(tensor.shape.count * plan.dtype.size)
-            convert(bytes, dtype, to: staged, plan.dtype, count: tensor.shape.count)
-            try primitive.pack(staged, plan.dtype, into: memory.base, label: name)
-        }
-        packed[name, default: []].append((primitive, memory))
-        return UnsafeRawPointer(memory.base)
+        let weight = PackedWeight(name: name, tensor: tensor, primitive: primitive, stage: node.stage)
+        packed.append(weight)
+        packedByName[name, default: []].append(weight)
+        return weight
     }
 
     /// A bias or the vector of a norm, in fp32 whatever the plan computes in: such vectors are small.
     func vector(_ tensor: Tensor, label: String) throws -> UnsafePointer<Float> {
-        let name = try weightName(tensor, label)
-        let memory = try vectors[name] ?? copy(name, tensor, as: .float32, label)
-        vectors[name] = memory
-        return UnsafePointer(memory.base.assumingMemoryBound(to: Float.self))
+        UnsafePointer(try vector(tensor, as: .float32, label).assumingMemoryBound(to: Float.self))
     }
 
     /// A weight that is an ordinary operand, in the plan's element type.
     func operand(_ tensor: Tensor, label: String) throws -> UnsafeRawPointer {
-        let name = try weightName(tensor, label)
-        let memory = try dense[name] ?? copy(name, tensor, as: tensor.dtype, label)
-        dense[name] = memory
-        return UnsafeRawPointer(memory.base)
+        UnsafeRawPointer(try vector(tensor, as: tensor.dtype, label))
     }
 
     /// Lends the bytes of a weight where they lie in its file, after checking that they are all there.
     func withElements<Result>(
         _ tensor: Tensor, label: String, _ body: (UnsafeRawPointer, DType) throws -> Result
     ) throws -> Result {
-        try withElements(try weightName(tensor, label), tensor, label, body)
+        try withElements(try weightName(tensor, label), tensor, body)
     }
 
-    private func withElements<Result>(
-        _ name: String, _ tensor: Tensor, _ label: String, _ body: (UnsafeRawPointer, DType) throws -> Result
-    ) throws -> Result {
-        guard let info = source.info(name) else { throw CalderaError("\(label): there is no weight named \(name).") }
-        return try source.withBytes(name) { bytes in
-            guard let base = bytes.baseAddress, bytes.count == tensor.shape.count * info.dtype.size else {
-                throw CalderaError(
-                    "\(label): the weight \(name) has \(bytes.count) bytes where \(tensor.shape) of \(info.dtype) "
-                        + "needs \(tensor.shape.count * info.dtype.size).")
-            }
-            return try body(base, info.dtype)
-        }
+    /// Says that a weight's bytes in its file are not needed for some time; nothing for a computed value.
+    func release(_ tensor: Tensor) {
+        if let name = plan.weightName(tensor) { source(of: name).release(name) }
+    }
+
+    private func vector(_ tensor: Tensor, as dtype: DType, _ label: String) throws -> UnsafeMutableRawPointer {
+        let key = VectorKey(name: try weightName(tensor, label), dtype: dtype)
+        if let known = vectors[key] { return known.memory.base }
+        let memory = try HostMemory(tensor.shape.count * dtype.size, for: "the weight \(key.name)", counter: counter)
+        vectors[key] = Vector(name: key.name, tensor: tensor, dtype: dtype, memory: memory)
+        return memory.base
     }
 
     private func weightName(_ tensor: Tensor, _ label: String) throws -> String {
@@ -89,26 +92,111 @@ final class WeightPacking {
         return name
     }
 
-    private func copy(_ name: String, _ tensor: Tensor, as dtype: DType, _ label: String) throws -> HostMemory {
-        let memory = try allocate(tensor.shape.count * dtype.size, name)
-        try withElements(name, tensor, label) { bytes, stored in
-            convert(bytes, stored, to: memory.base, dtype, count: tensor.shape.count)
+    // MARK: Sizes
+
+    var vectorSize: Int { vectors.values.reduce(0) { $0 + $1.memory.size } }
+
+    /// Packed bytes of the weights, by their places among all, that `isCounted` picks.
+    func size(_ isCounted: (Int) -> Bool) -> Int {
+        packed.indices.reduce(0) { $0 + (isCounted($1) ? packed[$1].size : 0) }
+    }
+
+    /// Bytes of the largest conversion among the weights that `isCounted` picks: oneDNN packs the plan's own type.
+    func stagingSize(_ isCounted: (Int) -> Bool = { _ in true }) -> Int {
+        packed.indices.filter(isCounted).map { index in
+            let weight = packed[index]
+            guard let info = source(of: weight.name).info(weight.name), info.dtype != plan.dtype else { return 0 }
+            return weight.tensor.shape.count * plan.dtype.size
+        }.max() ?? 0
+    }
+
+    func residency(budget: Int?) -> Residency {
+        Residency(packed.map { .init(size: $0.size, stage: $0.stage) }, budget: budget, regions: 1)
+    }
+
+    /// Bytes of everything that stays, and of what the rest passes through.
+    var residentSize: Int {
+        vectorSize + packed.reduce(0) { $0 + ($1.memory?.size ?? 0) } + (slot?.memory.size ?? 0)
+    }
+
+    // MARK: Loading
+
+    /// Reads the vectors and packs the weights that stay.
+    func load(_ residency: Residency) throws {
+        for vector in vectors.values.sorted(by: { $0.name < $1.name }) { try fill(vector) }
+        let staying = packed.indices.filter { residency.isResident[$0] }
+        let staging = try HostMemory(
+            stagingSize { residency.isResident[$0] }, for: "the conversion of weights", counter: counter)
+        for (position, index) in staying.enumerated() {
+            if let ahead = staying.dropFirst(position + WeightSlot.lookahead).first {
+                source(of: packed[ahead].name).willRead(packed[ahead].name)
+            }
+            let weight = packed[index]
+            let memory = try HostMemory(weight.size, for: "the weight \(weight.name)", counter: counter)
+            weight.memory = memory
+            try pack(weight, into: memory.base, staging: staging.base)
         }
-        return memory
     }
 
-    private func allocate(_ size: Int, _ name: String) throws -> HostMemory {
-        let memory = try HostMemory(size, for: "the weight \(name)", counter: counter)
-        self.size += size
-        return memory
+    /// Lets the weights that do not stay pass through one slot, packed in it at each use.
+    func stream(_ residency: Residency, staging: Scratch) throws {
+        if residency.largestStreamed == 0 { return }
+        let memory = try HostMemory(residency.largestStreamed, for: "streamed weights", counter: counter)
+        let slot = WeightSlot(self, memory: memory, staging: staging)
+        self.slot = slot
+        for index in packed.indices where !residency.isResident[index] { slot.add(packed[index]) }
     }
 
-    /// A buffer of at least `size` bytes whose contents the next call may overwrite.
-    private func stage(_ size: Int) throws -> UnsafeMutableRawPointer {
-        if let staging, staging.size >= size { return staging.base }
-        staging = nil
-        let memory = try HostMemory(size, for: "the conversion of weights", counter: counter)
-        staging = memory
-        return memory.base
+    /// See `Executable.replaceWeights`.
+    func replace(_ names: Set<String>, from source: any WeightSource) throws {
+        try plan.checkReplacement(names, from: source)
+        for name in names { replacements[name] = source }
+        for vector in vectors.values where names.contains(vector.name) { try fill(vector) }
+        let changed = packed.filter { names.contains($0.name) }
+        let resident = changed.filter { $0.memory != nil }
+        let largest = resident.map { $0.tensor.shape.count * plan.dtype.size }.max() ?? 0
+        let staging = try HostMemory(largest, for: "the conversion of weights", counter: counter)
+        for weight in resident {
+            if let memory = weight.memory { try pack(weight, into: memory.base, staging: staging.base) }
+        }
+        slot?.forget(names)
+    }
+
+    /// Where a weight comes from now.
+    func source(of name: String) -> any WeightSource { replacements[name] ?? source }
+
+    /// Packs a weight into memory of its size, by way of `staging` where its type is not the plan's.
+    func pack(_ weight: PackedWeight, into memory: UnsafeMutableRawPointer, staging: UnsafeMutableRawPointer) throws {
+        try withElements(weight.name, weight.tensor) { bytes, dtype in
+            if dtype == plan.dtype {
+                return try weight.primitive.pack(bytes, dtype, into: memory, label: weight.name)
+            }
+            convert(bytes, dtype, to: staging, plan.dtype, count: weight.tensor.shape.count)
+            source(of: weight.name).release(weight.name)
+            try weight.primitive.pack(staging, plan.dtype, into: memory, label: weight.name)
+        }
+        source(of: weight.name).release(weight.name)
+    }
+
+    private func fill(_ vector: Vector) throws {
+        try withElements(vector.name, vector.tensor) { bytes, stored in
+            convert(bytes, stored, to: vector.memory.base, vector.dtype, count: vector.tensor.shape.count)
+        }
+        source(of: vector.name).release(vector.name)
+    }
+
+    private func withElements<Result>(
+        _ name: String, _ tensor: Tensor, _ body: (UnsafeRawPointer, DType) throws -> Result
+    ) throws -> Result {
+        let source = source(of: name)
+        guard let info = source.info(name) else { throw CalderaError("There is no weight named \(name).") }
+        return try source.withBytes(name) { bytes in
+            guard let base = bytes.baseAddress, bytes.count == tensor.shape.count * info.dtype.size else {
+                throw CalderaError(
+                    "The weight \(name) has \(bytes.count) bytes where \(tensor.shape) of \(info.dtype) needs "
+                        + "\(tensor.shape.count * info.dtype.size).")
+            }
+            return try body(base, info.dtype)
+        }
     }
 }

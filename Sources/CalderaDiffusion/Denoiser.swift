@@ -58,19 +58,19 @@ final class Denoiser {
         let graph = plans.denoising(job)
         let executable = try timings.add(to: \.compile) { try compiled(graph) }
         try write(job, graph, to: executable)
-        var latents = job.latents
         for index in 0..<graph.steps {
             try timings.add(to: \.encode) { try condition(executable, job, graph, at: index) }
             let start = ContinuousClock.now
             try executable.run(.step)
-            latents = try executable.read("latents")
             let seconds = (ContinuousClock.now - start) / .seconds(1)
             timings.steps.append(seconds)
-            if !latents.isFinite { throw try notFinite(executable, job, graph, at: index) }
+            guard try executable.statesAreFinite() else {
+                throw CalderaError.notFinite(try executable.firstNonFinite(.step), part: "UNet")
+            }
             try progress(index, seconds)
             if let preview = job.preview { try preview(executable.read("preview")) }
         }
-        return latents
+        return try executable.read("latents")
     }
 
     /// Tells the UNet what the prompt says from this step on, where that changes.
@@ -83,16 +83,9 @@ final class Denoiser {
         try executable.run(.prompt)
     }
 
-    /// Walks to the step again, which a run does in the same way each time, and looks for the layer in it.
-    private func notFinite(
-        _ executable: any Executable, _ job: DenoisingJob, _ graph: DenoisingGraph, at failed: Int
-    ) throws -> CalderaError {
-        try write(job, graph, to: executable)
-        for index in 0...failed {
-            try condition(executable, job, graph, at: index)
-            if index < failed { try executable.run(.step) }
-        }
-        return try NonFinite.error(executable, .step, part: "UNet", precision: plans.precision)
+    /// Takes weights from the source again that it now lends in another form.
+    func replaceWeights(_ names: Set<String>) throws {
+        try recorded?.executable.replaceWeights(names, from: parts.unetWeights)
     }
 
     private func compiled(_ key: DenoisingGraph) throws -> any Executable {
@@ -140,5 +133,13 @@ final class Denoiser {
         let idRows = ids.flatMap { Array(repeating: $0, count: graph.pictures) }
         try executable.write("text_embeds", HostTensor([graph.batch, added.textChannels], rows.flatMap(\.pooled)))
         try executable.write("time_ids", HostTensor([graph.batch * added.timeIDs], idRows.flatMap { $0 }))
+    }
+}
+
+extension CalderaError {
+    /// What to say where a part of a pipeline gives values that are not finite.
+    static func notFinite(_ found: NonFiniteValue?, part: String) -> CalderaError {
+        let cause = found?.description ?? "A layer gives values that are not finite numbers"
+        return CalderaError("\(cause) (\(part)): try --precision fp32, or get the model's files again.")
     }
 }

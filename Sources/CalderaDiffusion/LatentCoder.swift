@@ -137,7 +137,7 @@ struct LatentCoder {
 
         /// What to say of a result with values that are not finite; the tile that had them is still in place.
         func notFinite() throws -> CalderaError {
-            try NonFinite.error(executable, .prompt, part: work.direction.rawValue, precision: nil)
+            CalderaError.notFinite(try executable.firstNonFinite(.prompt), part: work.direction.rawValue)
         }
     }
 
@@ -154,13 +154,17 @@ struct LatentCoder {
         }
         if tiling == .on { return try work(tile: Self.tile) }
         let whole = try work(tile: max(height, width))
-        if tiling == .off || backend.hasRoom(for: whole.plan) { return whole }
+        if try tiling == .off || hasRoom(whole) { return whole }
         makeRoom()
-        return backend.hasRoom(for: whole.plan) ? whole : try work(tile: Self.tile)
+        return try hasRoom(whole) ? whole : work(tile: Self.tile)
+    }
+
+    private func hasRoom(_ work: Work) throws -> Bool {
+        try backend.hasRoom(for: work.plan, weights: parts.autoencoderWeights)
     }
 
     private func load(_ work: Work) throws -> Loaded {
-        if !backend.hasRoom(for: work.plan) { makeRoom() }
+        if try !hasRoom(work) { makeRoom() }
         let executable = try backend.load(
             work.plan, weights: parts.autoencoderWeights, part: work.direction.rawValue)
         return Loaded(work: work, executable: executable, scale: scale)

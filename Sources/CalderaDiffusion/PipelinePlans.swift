@@ -101,21 +101,28 @@ extension Plan {
 }
 
 extension Backend {
-    /// Compiles a plan that fits the memory which is left.
+    /// Compiles a plan within the memory that is left: weights that do not fit stream.
     func load(_ plan: Plan, weights: any WeightSource, part: String) throws -> any Executable {
-        try checkRoom(for: plan, part: part)
-        return try compile(plan, weights: weights)
+        do {
+            return try compile(plan, weights: weights)
+        } catch let error as CalderaError {
+            throw CalderaError("The \(part) cannot run: \(error.message)", kind: error.kind)
+        }
     }
 
-    /// Whether a plan fits the memory that is left, as far as anybody knows.
-    func hasRoom(for plan: Plan) -> Bool { availableMemory.map { plan.totalSize <= $0 } ?? true }
+    /// Whether a plan fits the memory that is left, with its weights streamed if need be, as far as anybody knows.
+    func hasRoom(for plan: Plan, weights: any WeightSource) throws -> Bool {
+        guard let available = availableMemory else { return true }
+        return try forecast(plan, weights: weights, budget: available).total <= available
+    }
 
-    /// Throws before anything is allocated when a plan does not fit: a system that lends more memory than it has would end
-    /// the process later, without a word.
+    /// Throws before anything is allocated when a plan would not fit even with its weights streamed: a system that lends
+    /// more memory than it has would end the process later, without a word.
     func checkRoom(for plan: Plan, part: String) throws {
-        guard let available = availableMemory, plan.totalSize > available else { return }
+        let least = plan.arenaSize + plan.persistentSize
+        guard let available = availableMemory, least > available else { return }
         throw CalderaError(
-            "The \(part) needs \(plan.totalSize >> 20) MiB at this size and \(name) has \(available >> 20) MiB left: "
+            "The \(part) needs \(least >> 20) MiB at this size and \(name) has \(available >> 20) MiB left: "
                 + "choose a smaller picture or count, or a lower precision.")
     }
 }

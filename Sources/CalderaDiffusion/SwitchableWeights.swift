@@ -22,4 +22,8 @@ package final class SwitchableWeights: WeightSource, @unchecked Sendable {
     package func withBytes<Result>(_ name: String, _ body: (UnsafeRawBufferPointer) throws -> Result) throws -> Result {
         try current.withBytes(name, body)
     }
+
+    package func willRead(_ name: String) { current.willRead(name) }
+
+    package func release(_ name: String) { current.release(name) }
 }

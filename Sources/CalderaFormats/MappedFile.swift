@@ -36,6 +36,25 @@ final class MappedFile: @unchecked Sendable {
         munmap(UnsafeMutableRawPointer(mutating: start), bytes.count)
     }
 
+    /// Pages that the kernel maps round one that is touched come in blocks of this many bytes ("fault around").
+    private static let faultBlock = 64 << 10
+
+    /// Begins to read a range from the disk, without waiting for it.
+    func willRead(_ range: Range<Int>) { advise(range, MADV_WILLNEED) }
+
+    /// Takes a range out of this process's resident memory; the system's cache keeps it, and it may be read again.
+    func release(_ range: Range<Int>) { advise(range, MADV_DONTNEED) }
+
+    /// One block more on both sides, since blocks are counted by address: a page of a neighbour that goes with the range
+    /// comes back when it is touched.
+    private func advise(_ range: Range<Int>, _ advice: Int32) {
+        guard let start = bytes.baseAddress, !range.isEmpty else { return }
+        let first = max(0, range.lowerBound / Self.faultBlock - 1) * Self.faultBlock
+        let last = min((range.upperBound / Self.faultBlock + 2) * Self.faultBlock, bytes.count)
+        // Advice: where the system does not follow it, nothing is lost but memory.
+        _ = madvise(UnsafeMutableRawPointer(mutating: start + first), last - first, advice)
+    }
+
     private static func failure(_ path: String, _ code: Int32) -> CalderaError {
         switch code {
         case ENOENT, ENOTDIR: CalderaError("There is no file \(path).")

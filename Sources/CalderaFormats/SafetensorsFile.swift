@@ -40,9 +40,19 @@ public final class SafetensorsFile: WeightSource {
             throw CalderaError(
                 "\(path): tensor \(name) is stored as \(tensor.storedType); convert it to F32, F16, BF16 or I32.")
         }
-        let range = (dataStart + tensor.range.lowerBound)..<(dataStart + tensor.range.upperBound)
         // The mapping lives as long as `file`, which must not go before `body` returns.
-        return try withExtendedLifetime(file) { try body(UnsafeRawBufferPointer(rebasing: file.bytes[range])) }
+        return try withExtendedLifetime(file) {
+            try body(UnsafeRawBufferPointer(rebasing: file.bytes[place(tensor)]))
+        }
+    }
+
+    public func willRead(_ name: String) { tensors[name].map { file.willRead(place($0)) } }
+
+    public func release(_ name: String) { tensors[name].map { file.release(place($0)) } }
+
+    /// Where a tensor's bytes lie in the file.
+    private func place(_ tensor: SafetensorsTensor) -> Range<Int> {
+        (dataStart + tensor.range.lowerBound)..<(dataStart + tensor.range.upperBound)
     }
 
     /// The value of a tensor of one whole number, of a type that graphs do not know (`global_step`), or nil.

@@ -45,6 +45,10 @@ public final class ShardedWeights: WeightSource {
         return try shard.withBytes(name, body)
     }
 
+    public func willRead(_ name: String) { shardOfTensor[name]?.willRead(name) }
+
+    public func release(_ name: String) { shardOfTensor[name]?.release(name) }
+
     private static func weightMap(_ path: String) throws -> [String: String] {
         let map = try JSONConfig(contentsOf: path).object("weight_map")
         return try map.keys.reduce(into: [:]) { files, tensor in

@@ -38,27 +38,55 @@ protocol OperandSource {
     func scratch(bytes: Int) throws -> Operand
 }
 
+/// What an executable will allocate, known before it is.
+struct DeviceMemoryPlan {
+    let layout: WeightLayout
+    let scratchSize: Int
+    /// Whether weights and states go through buffers that the host sees.
+    let isStaged: Bool
+    let forecast: MemoryForecast
+
+    init(_ plan: Plan, _ census: MemoryCensus, on device: VulkanDevice, isStaged: Bool, budget: Int?) {
+        let stateSize = StateSnapshot.size(plan) * (isStaged ? 2 : 1)
+        let persistent = plan.persistentSize + stateSize
+        let pieces = isStaged ? Uploader.stageCount * WeightStore.pieceSize(census.weights) : 0
+        let fixed = plan.arenaSize + persistent + census.scratchSize + pieces
+        let copies = isStaged ? 2 : 1
+        layout = WeightLayout(
+            census, budget: budget.map { $0 - fixed }, copies: copies,
+            largestAllocation: device.info.largestAllocation)
+        scratchSize = census.scratchSize
+        self.isStaged = isStaged
+        let streaming = WeightLayout.regionCount * copies * layout.regionSize
+        // The pieces are given back before the regions come.
+        let loading = isStaged ? Uploader.stageCount * WeightStore.pieceSize(layout.resident) : 0
+        forecast = MemoryForecast(
+            weights: layout.chunkBytes, streaming: streaming, streamedWeights: layout.streamedSize,
+            arena: plan.arenaSize, persistent: persistent, working: scratchSize,
+            staging: max(0, loading - streaming))
+    }
+}
+
 /// The memory of an executable.
 final class ExecutableMemory: OperandSource {
-    private let device: VulkanDevice
     private let plan: Plan
     let arena: RegionMemory
     let persistent: RegionMemory
     let weights: WeightStore
-    /// The last is the largest; earlier ones are still named by what was recorded before.
-    private var scratches: [VulkanBuffer] = []
+    private let scratch: VulkanBuffer?
 
-    init(_ device: VulkanDevice, _ plan: Plan, _ source: any WeightSource) throws {
-        self.device = device
+    init(_ device: VulkanDevice, _ plan: Plan, _ source: any WeightSource, _ memory: DeviceMemoryPlan) throws {
         self.plan = plan
         arena = try RegionMemory(device, size: plan.arenaSize, blockSize: plan.limits.blockSize)
         persistent = try RegionMemory(device, size: plan.persistentSize, blockSize: plan.limits.blockSize)
-        weights = try WeightStore(device, source, expecting: plan.weightSize + 512 * plan.weights.count)
+        scratch =
+            memory.scratchSize > 0 ? try VulkanBuffer(device, size: memory.scratchSize, kind: .device) : nil
+        weights = try WeightStore(device, source, memory.layout, isStaged: memory.isStaged)
+        try weights.load()
     }
 
     var use: MemoryUse {
-        let scratch = scratches.reduce(0) { $0 + $1.size }
-        return MemoryUse(weights: weights.bytes, arena: arena.bytes + scratch, persistent: persistent.bytes)
+        MemoryUse(weights: weights.bytes, arena: arena.bytes + (scratch?.size ?? 0), persistent: persistent.bytes)
     }
 
     func place(_ tensor: Tensor) throws -> (buffer: VulkanBuffer, offset: Int) {
@@ -75,16 +103,16 @@ final class ExecutableMemory: OperandSource {
     }
 
     func weight(_ name: String, shape: Shape, packing: Packing, dtype: DType) throws -> Operand {
-        try weights.operand(name, shape: shape, packing: packing, dtype: dtype)
+        try weights.operand(WeightKey(name: name, packing: packing, dtype: dtype), shape: shape)
     }
 
     func constant(_ values: [Float]) throws -> Operand { try weights.constant(values) }
 
     func scratch(bytes: Int) throws -> Operand {
-        if let last = scratches.last, last.size >= bytes { return Operand(address: last.address, bytes: bytes) }
-        let buffer = try VulkanBuffer(device, size: max(bytes, 64 << 10), kind: .device)
-        scratches.append(buffer)
-        return Operand(address: buffer.address, bytes: bytes)
+        guard let scratch, scratch.size >= bytes else {
+            throw CalderaError("A kernel asks for \(bytes) bytes of working memory that were not foreseen.")
+        }
+        return Operand(address: scratch.address, bytes: bytes)
     }
 }
 

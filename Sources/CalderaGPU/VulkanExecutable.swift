@@ -1,37 +1,70 @@
 import CalderaGraph
 import CalderaVulkan
 
-/// A plan in device memory, each stage recorded once and replayed by one submission.
+/// A plan in device memory, each stage recorded once and replayed: by one submission where all weights stay there, by
+/// one for each segment of streamed weights otherwise.
 final class VulkanExecutable: Executable {
     let prompt: Recording
     let step: Recording
     private let device: VulkanDevice
     private let plan: Plan
     private let deviceMemory: ExecutableMemory
+    private let states: StateSnapshot
+    private let recorder: PlanRecorder
     private let timeline: Timeline
 
     init(
-        _ device: VulkanDevice, _ plan: Plan, _ memory: ExecutableMemory, prompt: Recording, step: Recording
+        _ device: VulkanDevice, _ plan: Plan, _ memory: ExecutableMemory, _ states: StateSnapshot,
+        _ recorder: PlanRecorder
     ) throws {
         self.device = device
         self.plan = plan
         deviceMemory = memory
-        self.prompt = prompt
-        self.step = step
+        self.states = states
+        self.recorder = recorder
+        prompt = try recorder.record(.prompt)
+        step = try recorder.record(.step)
         timeline = try Timeline(device)
     }
 
     var memory: MemoryUse { deviceMemory.use }
 
     func run(_ stage: Stage) throws {
-        let recording = stage == .step ? step : prompt
+        let recording = recording(stage)
         if recording.steps.isEmpty { return }
         do {
-            try timeline.run(recording.commands)
+            for (index, part) in recording.parts.enumerated() {
+                let next = index + 1 < recording.parts.count ? recording.parts[index + 1].segment : nil
+                try submit(part.commands, of: part.segment, next: next)
+            }
+            try timeline.wait()
         } catch let error as CalderaError {
             let layers = "from \(recording.steps.first?.label ?? "") to \(recording.steps.last?.label ?? "")"
             throw CalderaError("Running the \(stage) stage (\(layers)) failed: \(error.message)", kind: error.kind)
         }
+    }
+
+    private func recording(_ stage: Stage) -> Recording { stage == .step ? step : prompt }
+
+    private func submit(_ commands: CommandBuffer, of segment: StreamSegment, next: StreamSegment?) throws {
+        let weights = deviceMemory.weights
+        try weights.fill(segment, next: next, timeline)
+        try timeline.submit(commands)
+        weights.didSubmit(segment, timeline)
+    }
+
+    func replaceWeights(_ names: Set<String>, from source: any WeightSource) throws {
+        try plan.checkReplacement(names, from: source)
+        try deviceMemory.weights.replace(names, from: source)
+    }
+
+    func statesAreFinite() throws -> Bool { try states.areFinite(timeline) }
+
+    func firstNonFinite(_ stage: Stage) throws -> NonFiniteValue? {
+        if stage == .step { try states.restore(timeline) }
+        let found = try NonFiniteSearch(plan, self).first(stage)
+        if stage == .step { try states.restore(timeline) }
+        return found
     }
 
     func write(_ name: String, _ tensor: HostTensor) throws {
@@ -59,10 +92,17 @@ final class VulkanExecutable: Executable {
 
     func read(_ name: String) throws -> HostTensor {
         let port = try plan.source(name).tensor
-        let bytes = port.shape.count * port.dtype.size
-        if bytes == 0 { return try VulkanExecutable.tensor(port, at: nil) }
-        let place = try deviceMemory.place(port)
-        if let mapped = place.buffer.mapped { return try VulkanExecutable.tensor(port, at: mapped + place.offset) }
+        if port.shape.count == 0 { return try VulkanExecutable.tensor(port, at: nil) }
+        return try withBytes(of: port, name) { try VulkanExecutable.tensor(port, at: $0) }
+    }
+
+    /// Lends a value's bytes to the host, copied where it does not see them. The device is idle.
+    private func withBytes<Result>(
+        of tensor: Tensor, _ name: String, _ body: (UnsafeMutableRawPointer) throws -> Result
+    ) throws -> Result {
+        let bytes = tensor.shape.count * tensor.dtype.size
+        let place = try deviceMemory.place(tensor)
+        if let mapped = place.buffer.mapped { return try body(mapped + place.offset) }
         let stage = try VulkanBuffer(device, size: bytes, kind: .readback)
         try timeline.run(
             CommandBuffer(device) {
@@ -73,7 +113,7 @@ final class VulkanExecutable: Executable {
         guard let mapped = stage.mapped else {
             throw CalderaError("\(device.info.name) has no memory through which the host could fetch \(name).")
         }
-        return try VulkanExecutable.tensor(port, at: mapped)
+        return try body(mapped)
     }
 
     // MARK: Conversion
@@ -114,4 +154,27 @@ final class VulkanExecutable: Executable {
         }
         return HostTensor(port.shape, floats)
     }
+}
+
+extension VulkanExecutable: NodeReplay {
+    func run(_ index: Int, of stage: Stage) throws {
+        guard let segment = recording(stage).parts.first(where: { $0.segment.nodes.contains(index) })?.segment else {
+            return
+        }
+        let commands = try recorder.record(segment, node: index)
+        if index == segment.nodes.lowerBound {
+            try submit(commands, of: segment, next: nil)
+        } else {
+            try timeline.submit(commands)
+        }
+        try timeline.wait()
+    }
+
+    func isFinite(_ tensor: Tensor) throws -> Bool {
+        try withBytes(of: tensor, "a layer's result") {
+            FiniteCheck.holds($0, tensor.dtype, count: tensor.shape.count)
+        }
+    }
+
+    func source(ofWeight name: String) -> any WeightSource { deviceMemory.weights.source(of: name) }
 }

@@ -1,168 +1,179 @@
 import CalderaGraph
 import CalderaVulkan
 
-/// Device memory of a model's weights: each is converted, packed and uploaded when a node first asks for it.
+/// Device memory of a model's weights: those that stay are converted, packed and uploaded once; the others pass through
+/// regions that are filled before each use.
 ///
 /// The memory is made of chunks, so that a model may be larger than any one allocation. The host never holds more than
 /// the pieces that are under way: the next is converted while the device copies the last.
 final class WeightStore {
-    private struct Key: Hashable {
-        let name: String
-        let packing: Packing
-        let dtype: DType
-    }
-
-    private static let largestChunk = 256 << 20
-    private static let alignment = 256
-
+    let layout: WeightLayout
     private let device: VulkanDevice
     private let source: any WeightSource
-    private var known: [Key: Operand] = [:]
-    private var constants: [[Float]: Operand] = [:]
-    private var chunks: [VulkanBuffer] = []
-    /// Bytes of the last chunk that are taken.
-    private var used = 0
-    /// What the plan's weights still need, as far as they are not loaded: decides the size of the next chunk.
-    private var expected: Int
-    private let uploader: Uploader
+    /// Where weights come from that have been replaced.
+    private var replacements: [String: any WeightSource] = [:]
+    private let isStaged: Bool
+    private let chunks: [VulkanBuffer]
+    private var regions: [VulkanBuffer] = []
+    /// What the host fills and the device copies to the region of the same place; empty where the host sees the regions.
+    private var stages: [VulkanBuffer] = []
+    /// The last submission that reads each region.
+    private var lastUses = [UInt64](repeating: 0, count: WeightLayout.regionCount)
+    /// The segment that is being recorded: where its streamed weights lie.
+    private var current: [WeightKey: Operand] = [:]
 
-    init(_ device: VulkanDevice, _ source: any WeightSource, expecting bytes: Int) throws {
+    /// Allocates the memory; `load` fills it.
+    init(_ device: VulkanDevice, _ source: any WeightSource, _ layout: WeightLayout, isStaged: Bool) throws {
         self.device = device
         self.source = source
-        expected = bytes
-        uploader = try Uploader(device)
+        self.layout = layout
+        self.isStaged = isStaged
+        chunks = try layout.chunkSizes.map { try VulkanBuffer(device, size: $0, kind: .device) }
     }
 
     /// Bytes of device memory.
-    var bytes: Int { chunks.reduce(0) { $0 + $1.size } }
-    /// What keeps the memory alive.
-    var buffers: [VulkanBuffer] { chunks }
+    var bytes: Int { (chunks + regions + stages).reduce(0) { $0 + $1.size } }
 
-    /// Where a weight lies, packed as asked.
-    func operand(_ name: String, shape: Shape, packing: Packing, dtype: DType) throws -> Operand {
-        let key = Key(name: name, packing: packing, dtype: dtype)
-        if let operand = known[key] { return operand }
-        guard let info = source.info(name) else { throw CalderaError("The model has no weight named \(name).") }
-        guard info.shape.count == shape.count, info.dtype != .int32 else {
-            throw CalderaError("The weight \(name) is \(info.dtype) \(info.shape) where \(shape) is needed.")
+    // MARK: Places
+
+    /// Where a weight lies, packed as asked, while the segment that was begun last runs.
+    func operand(_ key: WeightKey, shape: Shape) throws -> Operand {
+        if let place = layout.places[key] {
+            return Operand(
+                address: chunks[place.chunk].address + UInt64(place.offset), bytes: shape.count * key.dtype.size)
         }
-        let (chunk, operand) = try place(bytes: shape.count * dtype.size)
-        try source.withBytes(name) { bytes in
-            guard bytes.count >= shape.count * info.dtype.size else {
-                throw CalderaError("The weight \(name) is cut off: \(bytes.count) bytes for \(shape).")
-            }
-            let packer = WeightPacker(
-                source: bytes, sourceType: info.dtype, targetType: dtype, packing: packing, shape: shape)
-            try upload(packer, name, to: chunk, at: Int(operand.address - chunk.address))
+        guard let operand = current[key] else {
+            throw CalderaError("The weight \(key.name) has no place in the plan's memory.")
         }
-        known[key] = operand
         return operand
     }
 
     /// Where a vector of fp32 numbers lies that the host computed.
     func constant(_ values: [Float]) throws -> Operand {
-        if let operand = constants[values] { return operand }
-        let (chunk, operand) = try place(bytes: values.count * 4)
-        try uploader.upload(bytes: operand.bytes, to: chunk, at: Int(operand.address - chunk.address)) { target in
-            values.withUnsafeBytes {
-                target.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(target), byteCount: $0.count)
-            }
+        guard let place = layout.constants[values] else {
+            throw CalderaError("A kernel's constants have no place in the plan's memory.")
         }
-        constants[values] = operand
-        return operand
+        return Operand(address: chunks[place.chunk].address + UInt64(place.offset), bytes: values.count * 4)
     }
 
-    /// Blocks until everything has arrived, and gives the staging memory back.
-    func finish() throws { try uploader.finish() }
+    /// From now on `operand` tells where the segment's streamed weights will be.
+    func begin(_ segment: StreamSegment) {
+        current = [:]
+        for entry in segment.entries {
+            let address = regions[segment.region].address + UInt64(entry.offset)
+            current[entry.weight.key] = Operand(address: address, bytes: entry.weight.bytes)
+        }
+    }
 
-    private func upload(_ packer: WeightPacker, _ name: String, to chunk: VulkanBuffer, at offset: Int) throws {
-        let rowsAtATime = max(1, Uploader.pieceSize / max(packer.rowBytes, 1))
-        var row = 0
-        while row < packer.rows, packer.rowBytes > 0 {
-            let range = row..<min(row + rowsAtATime, packer.rows)
+    // MARK: Loading
+
+    /// Uploads the constants and the weights that stay, and makes room for the others.
+    func load() throws {
+        let uploader = uploader(for: layout.resident)
+        for (values, place) in layout.constants {
+            try uploader.upload(bytes: values.count * 4, to: chunks[place.chunk], at: place.offset) { target in
+                values.withUnsafeBytes {
+                    target.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(target), byteCount: $0.count)
+                }
+            }
+        }
+        for weight in layout.resident { try upload(weight, uploader) }
+        try uploader.finish()
+        if layout.regionSize == 0 { return }
+        for _ in 0..<WeightLayout.regionCount {
+            regions.append(try VulkanBuffer(device, size: layout.regionSize, kind: .device))
+            if isStaged { stages.append(try VulkanBuffer(device, size: layout.regionSize, kind: .upload)) }
+        }
+    }
+
+    /// See `Executable.replaceWeights`; the device is idle.
+    func replace(_ names: Set<String>, from source: any WeightSource) throws {
+        for name in names { replacements[name] = source }
+        let changed = layout.resident.filter { names.contains($0.key.name) }
+        let uploader = uploader(for: changed)
+        for weight in changed { try upload(weight, uploader) }
+        try uploader.finish()
+    }
+
+    /// Where a weight comes from now.
+    func source(of name: String) -> any WeightSource { replacements[name] ?? source }
+
+    private func uploader(for weights: [DeviceWeight]) -> Uploader {
+        Uploader(device, isStaged: isStaged, pieceSize: WeightStore.pieceSize(weights))
+    }
+
+    /// Bytes of the buffers through which these weights are uploaded.
+    static func pieceSize(_ weights: [DeviceWeight]) -> Int {
+        min(Uploader.largestPiece, weights.map(\.size).max() ?? 0)
+    }
+
+    private func upload(_ weight: DeviceWeight, _ uploader: Uploader) throws {
+        guard let place = layout.places[weight.key] else { return }
+        try pack(weight) { packer, rows in
             var fits = true
-            try uploader.upload(bytes: range.count * packer.rowBytes, to: chunk, at: offset + row * packer.rowBytes) {
-                fits = packer.pack(range, to: $0)
+            let offset = place.offset + rows.lowerBound * packer.rowBytes
+            try uploader.upload(bytes: rows.count * packer.rowBytes, to: chunks[place.chunk], at: offset) {
+                fits = packer.pack(rows, to: $0)
             }
-            guard fits else {
-                throw CalderaError(
-                    "The weight \(name) holds numbers beyond the range of \(packer.targetType): use --precision fp32.")
-            }
-            row = range.upperBound
+            return fits
         }
     }
 
-    private func place(bytes: Int) throws -> (VulkanBuffer, Operand) {
-        let size = (max(bytes, 1) + WeightStore.alignment - 1) / WeightStore.alignment * WeightStore.alignment
-        if chunks.last.map({ $0.size - used < size }) ?? true {
-            let chunkSize = max(size, min(WeightStore.largestChunk, expected, device.info.largestAllocation))
-            chunks.append(try VulkanBuffer(device, size: chunkSize, kind: .device))
-            used = 0
+    /// Packs a weight in pieces of some rows; `write` says whether its numbers fit the target's type.
+    private func pack(_ weight: DeviceWeight, _ write: (WeightPacker, Range<Int>) throws -> Bool) throws {
+        let (name, shape) = (weight.key.name, weight.shape)
+        let source = source(of: name)
+        guard let info = source.info(name) else { throw CalderaError("The model has no weight named \(name).") }
+        guard info.shape.count == shape.count, info.dtype != .int32 else {
+            throw CalderaError("The weight \(name) is \(info.dtype) \(info.shape) where \(shape) is needed.")
         }
-        let chunk = chunks[chunks.count - 1]
-        let operand = Operand(address: chunk.address + UInt64(used), bytes: bytes)
-        used += size
-        expected = max(0, expected - size)
-        return (chunk, operand)
-    }
-}
-
-/// Brings bytes into device memory: straight where the host sees it, else through two staging buffers in turn.
-final class Uploader {
-    static let pieceSize = 32 << 20
-
-    private struct Stage {
-        let buffer: VulkanBuffer
-        /// The copy under way from this buffer, kept until it is done.
-        var copy: CommandBuffer?
-        let timeline: Timeline
-    }
-
-    private let device: VulkanDevice
-    private var stages: [Stage] = []
-    private var next = 0
-
-    init(_ device: VulkanDevice) throws { self.device = device }
-
-    // A copy must be done before its buffers go, also where an error has cut the uploads short.
-    deinit {
-        for stage in stages { try? stage.timeline.wait() }
+        defer { source.release(name) }
+        try source.withBytes(name) { bytes in
+            guard bytes.count >= shape.count * info.dtype.size else {
+                throw CalderaError("The weight \(name) is cut off: \(bytes.count) bytes for \(shape).")
+            }
+            let packer = WeightPacker(
+                source: bytes, sourceType: info.dtype, targetType: weight.key.dtype, packing: weight.key.packing,
+                shape: shape)
+            let rowsAtATime = max(1, Uploader.largestPiece / max(packer.rowBytes, 1))
+            for row in stride(from: 0, to: packer.rowBytes > 0 ? packer.rows : 0, by: rowsAtATime) {
+                guard try write(packer, row..<min(row + rowsAtATime, packer.rows)) else {
+                    throw CalderaError(
+                        "The weight \(name) holds numbers beyond the range of \(packer.targetType): use --precision fp32."
+                    )
+                }
+            }
+        }
     }
 
-    /// Lets `fill` write `bytes` bytes that end up at `offset` of `target`.
-    func upload(
-        bytes: Int, to target: VulkanBuffer, at offset: Int, _ fill: (UnsafeMutableRawPointer) -> Void
-    ) throws {
-        if let mapped = target.mapped { return fill(mapped + offset) }
-        let index = try freeStage(atLeast: bytes)
-        let buffer = stages[index].buffer
+    // MARK: Streaming
+
+    /// Writes a segment's weights where the device will look for them, once nothing that was submitted before still
+    /// reads what they replace. While it waits and writes, the segment before runs.
+    func fill(_ segment: StreamSegment, next: StreamSegment?, _ timeline: Timeline) throws {
+        if segment.entries.isEmpty { return }
+        for entry in next?.entries ?? [] { source(of: entry.weight.key.name).willRead(entry.weight.key.name) }
+        try timeline.wait(for: lastUses[segment.region])
+        let buffer = isStaged ? stages[segment.region] : regions[segment.region]
         guard let mapped = buffer.mapped else {
             throw CalderaError("\(device.info.name) has no memory through which the host could send weights.")
         }
-        fill(mapped)
-        let copy = try CommandBuffer(device) { $0.copy(from: buffer, at: 0, to: target, at: offset, size: bytes) }
-        try stages[index].timeline.submit(copy)
-        stages[index].copy = copy
+        for entry in segment.entries {
+            try pack(entry.weight) { packer, rows in
+                packer.pack(rows, to: mapped + entry.offset + rows.lowerBound * packer.rowBytes)
+            }
+        }
     }
 
-    func finish() throws {
-        for stage in stages { try stage.timeline.wait() }
-        stages.removeAll()
+    /// Says that the last submission reads the segment's region.
+    func didSubmit(_ segment: StreamSegment, _ timeline: Timeline) {
+        if !segment.entries.isEmpty { lastUses[segment.region] = timeline.last }
     }
 
-    private func freeStage(atLeast bytes: Int) throws -> Int {
-        if stages.count < 2 {
-            let buffer = try VulkanBuffer(device, size: max(bytes, Uploader.pieceSize), kind: .upload)
-            stages.append(Stage(buffer: buffer, copy: nil, timeline: try Timeline(device)))
-            return stages.count - 1
-        }
-        next = 1 - next
-        try stages[next].timeline.wait()
-        stages[next].copy = nil
-        if stages[next].buffer.size < bytes {
-            let buffer = try VulkanBuffer(device, size: bytes, kind: .upload)
-            stages[next] = Stage(buffer: buffer, copy: nil, timeline: try Timeline(device))
-        }
-        return next
+    /// Records the copy of a filled staging buffer to its region; nothing where the host writes the region itself.
+    func recordCopy(_ segment: StreamSegment, _ recorder: CommandRecorder) {
+        guard isStaged, segment.size > 0 else { return }
+        recorder.copy(from: stages[segment.region], to: regions[segment.region], size: segment.size)
+        recorder.barrier()
     }
 }

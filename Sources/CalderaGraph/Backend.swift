@@ -19,18 +19,44 @@ public protocol Backend: AnyObject {
     var name: String { get }
     /// What plans for this backend must respect.
     var limits: PlanLimits { get }
-    /// The most bytes of device memory that have been allocated at one time; host memory for the CPU.
+    /// The most bytes of device memory that have been allocated at one time since the start or the last
+    /// `resetPeakMemory`; host memory for the CPU.
     var peakMemory: Int { get }
 
-    /// Bytes that a further executable could use, or nil where nobody knows.
+    /// Lets `peakMemory` start again from what is allocated now: for a job or a phase of its own.
+    func resetPeakMemory()
+
+    /// Bytes of device memory that this backend may have allocated at one time; nil for as many as there are.
+    var memoryLimit: Int? { get set }
+
+    /// Bytes that a further executable could use under `memoryLimit`, or nil where nobody knows.
     var availableMemory: Int? { get }
 
-    /// Loads and packs the weights, places the memory, and records the plan.
-    /// Throws `CalderaError` when memory or a kernel is lacking, or a weight cannot be read.
-    func compile(_ plan: Plan, weights: any WeightSource) throws -> any Executable
+    /// What `compile` would allocate, without allocating or reading any of it. Where the weights do not all fit
+    /// `budget` bytes (nil: no bound), as many as fit stay in memory and the rest stream. Where not even that fits, the
+    /// forecast is of the least that works, and its total is above the budget. Throws when a node has no kernel.
+    func forecast(_ plan: Plan, weights: any WeightSource, budget: Int?) throws -> MemoryForecast
+
+    /// Places the memory, loads and packs the weights that stay in it, and records the plan, within `budget` bytes as
+    /// `forecast` says; results are the same bits whatever the budget.
+    /// Throws `CalderaError` when memory or a kernel is lacking, the budget is below the least that works, or a weight
+    /// cannot be read. The source must live, and its tensors keep their bytes, as long as the executable.
+    func compile(_ plan: Plan, weights: any WeightSource, budget: Int?) throws -> any Executable
 
     /// What would run a node: the kernel or primitive and its parameters, for `caldera explain`.
     func describe(_ node: Node, in plan: Plan) -> String
+}
+
+extension Backend {
+    /// Compiles within the memory that is left.
+    public func compile(_ plan: Plan, weights: any WeightSource) throws -> any Executable {
+        try compile(plan, weights: weights, budget: availableMemory)
+    }
+
+    /// What is compiled within the memory that is left.
+    public func forecast(_ plan: Plan, weights: any WeightSource) throws -> MemoryForecast {
+        try forecast(plan, weights: weights, budget: availableMemory)
+    }
 }
 
 /// A plan that has been compiled: the host writes inputs, runs stages, reads outputs.
@@ -46,4 +72,19 @@ public protocol Executable: AnyObject {
 
     /// Reads an output or a state as fp32 or int32.
     func read(_ name: String) throws -> HostTensor
+
+    /// Takes these weights from another source from now on: those in memory are packed again where they lie, the others
+    /// at their next use. No other weight is read. Names that the plan does not use are left alone.
+    ///
+    /// What the prompt stage has computed from the old weights stays until it is run again: run it before the next step.
+    /// Throws, with nothing changed, when the source lacks one of the weights or holds it in another shape.
+    func replaceWeights(_ names: Set<String>, from source: any WeightSource) throws
+
+    /// Whether every state (the latents) holds finite numbers alone: cheap enough to ask after each step.
+    func statesAreFinite() throws -> Bool
+
+    /// Runs one stage again, node by node, and says where the first value that is not a finite number comes from; nil
+    /// where all are finite. The prompt stage runs from the present inputs, the step stage from the states that the last
+    /// `run(.step)` started with, which it leaves as they are then.
+    func firstNonFinite(_ stage: Stage) throws -> NonFiniteValue?
 }

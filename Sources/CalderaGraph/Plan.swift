@@ -54,6 +54,25 @@ public struct Plan: Sendable {
         return nil
     }
 
+    /// The value that owns a tensor's memory, by its id.
+    package func storage(of tensor: Tensor) -> Int { storages[tensor.id].id }
+
+    /// Where that value's memory comes from: never a view.
+    package func origin(of tensor: Tensor) -> Origin { values[storage(of: tensor)].origin }
+
+    /// Throws unless the source holds every one of these weights that the plan uses, in its shape.
+    package func checkReplacement(_ names: Set<String>, from source: any WeightSource) throws {
+        for port in weights where names.contains(port.name) {
+            guard let info = source.info(port.name) else {
+                throw CalderaError("There is no weight named \(port.name) to put in the place of the model's.")
+            }
+            guard Plan.squeezed(info.shape) == Plan.squeezed(port.tensor.shape) else {
+                throw CalderaError(
+                    "The weight \(port.name) is \(info.shape) where the model's is \(port.tensor.shape).")
+            }
+        }
+    }
+
     /// Bytes of all weights in the plan's element type.
     public var weightSize: Int { weights.reduce(0) { $0 + $1.tensor.shape.count * dtype.size } }
 
@@ -73,6 +92,11 @@ public struct Plan: Sendable {
         return port
     }
 
+    /// A linear layer [out, in] and a convolution [out, in, 1, 1] are the same numbers.
+    private static func squeezed(_ shape: Shape) -> Shape {
+        Shape(Array(shape.extents.reversed().drop { $0 == 1 }.reversed()))
+    }
+
     /// Throws one error that lists every weight which the source lacks or holds in another shape.
     public func check(_ weights: any WeightSource, part: String) throws {
         var faults: [String] = []
@@ -81,9 +105,7 @@ public struct Plan: Sendable {
                 faults.append("\(port.name) \(port.tensor.shape) is missing")
                 continue
             }
-            let squeezed = Shape(Array(info.shape.extents.reversed().drop { $0 == 1 }.reversed()))
-            let wanted = Shape(Array(port.tensor.shape.extents.reversed().drop { $0 == 1 }.reversed()))
-            if squeezed != wanted {
+            if Plan.squeezed(info.shape) != Plan.squeezed(port.tensor.shape) {
                 faults.append("\(port.name) is \(info.shape) where \(port.tensor.shape) is needed")
             }
         }

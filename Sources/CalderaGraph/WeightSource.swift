@@ -19,4 +19,15 @@ public protocol WeightSource: AnyObject, Sendable {
     /// Lends the bytes of a tensor (row-major, contiguous, little-endian) for the time of the call.
     /// Throws `CalderaError` when there is no such tensor or it cannot be read.
     func withBytes<Result>(_ name: String, _ body: (UnsafeRawBufferPointer) throws -> Result) throws -> Result
+
+    /// Says that the tensor's bytes will be asked for soon, so that reading them from a disk may begin.
+    func willRead(_ name: String)
+    /// Says that the tensor's bytes are not needed for some time: pages of a mapped file leave this process's memory.
+    /// They may be asked for again at any time.
+    func release(_ name: String)
+}
+
+extension WeightSource {
+    public func willRead(_ name: String) {}
+    public func release(_ name: String) {}
 }

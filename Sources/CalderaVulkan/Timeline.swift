@@ -5,7 +5,8 @@ import CalderaGraph
 package final class Timeline {
     private let device: VulkanDevice
     private let semaphore: VkSemaphore
-    private var last: UInt64 = 0
+    /// The number of the last submission; 0 before the first.
+    package private(set) var last: UInt64 = 0
 
     package init(_ device: VulkanDevice) throws {
         let arena = PointerArena()
@@ -46,13 +47,16 @@ package final class Timeline {
     }
 
     /// Blocks until everything submitted is done.
-    package func wait() throws {
+    package func wait() throws { try wait(for: last) }
+
+    /// Blocks until the submission of this number is done; 0 is done from the start.
+    package func wait(for number: UInt64) throws {
         let arena = PointerArena()
         var info = VkSemaphoreWaitInfo()
         info.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO
         info.semaphoreCount = 1
         info.pSemaphores = arena.array([Optional(semaphore)])
-        info.pValues = arena.value(last)
+        info.pValues = arena.value(number)
         try check(device.functions.vkWaitSemaphores(device.handle, &info, UInt64.max), "waiting for the device")
     }
 

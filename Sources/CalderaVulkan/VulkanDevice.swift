@@ -79,6 +79,17 @@ package final class VulkanDevice {
 
     func didFree(_ bytes: Int) { allocatedBytes -= bytes }
 
+    /// Lets the peak start again from what is allocated now.
+    package func resetPeakAllocatedBytes() { peakAllocatedBytes = allocatedBytes }
+
+    /// Whether the host sees the device's own memory, so that it needs no copies: integrated GPUs, software drivers.
+    package var mapsDeviceMemory: Bool {
+        let wanted =
+            VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT.rawValue | VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT.rawValue
+            | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT.rawValue
+        return info.kind != .discrete && memoryTypes.contains { $0.propertyFlags & wanted == wanted }
+    }
+
     // MARK: Pipelines
 
     /// The pipeline of a shader with these specialisation constants (ids 0, 1, ...); made once, kept with the device.

@@ -72,12 +72,19 @@ private final class CorruptBackend: Backend {
     let limits = PlanLimits(alignment: 16)
     let peakMemory = 0
     let availableMemory: Int? = nil
+    var memoryLimit: Int?
     private let corruption: Corruption
 
     init(_ corruption: Corruption) { self.corruption = corruption }
 
-    func compile(_ plan: Plan, weights: any WeightSource) throws -> any Executable {
-        CorruptExecutable(try NaiveBackend().compile(plan, weights: weights), corruption)
+    func resetPeakMemory() {}
+
+    func forecast(_ plan: Plan, weights: any WeightSource, budget: Int?) -> MemoryForecast {
+        NaiveBackend().forecast(plan, weights: weights, budget: budget)
+    }
+
+    func compile(_ plan: Plan, weights: any WeightSource, budget: Int?) throws -> any Executable {
+        CorruptExecutable(try NaiveBackend().compile(plan, weights: weights, budget: budget), corruption)
     }
 
     func describe(_ node: Node, in plan: Plan) -> String { node.op.name }
@@ -96,6 +103,12 @@ private final class CorruptExecutable: Executable {
     var memory: MemoryUse { base.memory }
     func write(_ name: String, _ tensor: HostTensor) throws { try base.write(name, tensor) }
     func run(_ stage: Stage) throws { try base.run(stage) }
+    func statesAreFinite() throws -> Bool { try base.statesAreFinite() }
+    func firstNonFinite(_ stage: Stage) throws -> NonFiniteValue? { try base.firstNonFinite(stage) }
+
+    func replaceWeights(_ names: Set<String>, from source: any WeightSource) throws {
+        try base.replaceWeights(names, from: source)
+    }
 
     func read(_ name: String) throws -> HostTensor {
         let tensor = try base.read(name)

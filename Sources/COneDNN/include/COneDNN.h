@@ -100,6 +100,9 @@ int cdnn_execution_bind(cdnn_execution *execution, const cdnn_operands *operands
 int cdnn_execution_run(cdnn_execution *execution);
 void cdnn_execution_destroy(cdnn_execution *execution);
 
+// Gives memory that was freed, by the caller or by oneDNN, back to the system where the C library would keep it.
+void cdnn_return_freed_memory(void);
+
 // Threads in the team that `cdnn_parallel` uses.
 int cdnn_thread_count(void);
 // Calls body(context, thread, index) for each index below `count` on the threads of oneDNN's own OpenMP team, so that

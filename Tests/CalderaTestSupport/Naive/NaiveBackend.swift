@@ -8,12 +8,22 @@ package final class NaiveBackend: Backend {
     package let limits = PlanLimits(alignment: 16)
     package let peakMemory = 0
     package let availableMemory: Int? = nil
+    package var memoryLimit: Int?
     private let roundsToDType: Bool
 
     /// With `roundsToDType` every node's result is rounded to its element type, as a device would store it.
     package init(roundsToDType: Bool = false) { self.roundsToDType = roundsToDType }
 
-    package func compile(_ plan: Plan, weights: any WeightSource) throws -> any Executable {
+    package func resetPeakMemory() {}
+
+    package func forecast(_ plan: Plan, weights: any WeightSource, budget: Int?) -> MemoryForecast {
+        MemoryForecast(
+            weights: plan.weightSize, streaming: 0, streamedWeights: 0, arena: plan.arenaSize,
+            persistent: plan.persistentSize, working: 0, staging: 0)
+    }
+
+    /// Dictionaries of arrays know no budget.
+    package func compile(_ plan: Plan, weights: any WeightSource, budget: Int?) throws -> any Executable {
         try NaiveExecutable(plan, weights: weights, roundsToDType: roundsToDType)
     }
 
@@ -36,10 +46,28 @@ private final class NaiveExecutable: Executable {
         try plan.check(weights, part: "the test graph")
         self.plan = plan
         self.roundsToDType = roundsToDType
-        for port in plan.weights {
-            let dtype = weights.info(port.name)?.dtype ?? plan.dtype
-            contents[port.tensor.id] = try weights.withBytes(port.name) { ElementCoding.decoded($0, as: dtype) }
+        try replaceWeights(Set(plan.weights.map(\.name)), from: weights)
+    }
+
+    func replaceWeights(_ names: Set<String>, from source: any WeightSource) throws {
+        for port in plan.weights where names.contains(port.name) {
+            let dtype = source.info(port.name)?.dtype ?? plan.dtype
+            contents[port.tensor.id] = try source.withBytes(port.name) { ElementCoding.decoded($0, as: dtype) }
         }
+    }
+
+    func statesAreFinite() throws -> Bool {
+        try plan.states.allSatisfy { try operand($0.tensor).values.allSatisfy(\.isFinite) }
+    }
+
+    /// Runs the stage from the present values, and keeps what it computes.
+    func firstNonFinite(_ stage: Stage) throws -> NonFiniteValue? {
+        for node in plan.nodes(stage) {
+            let values = try NaiveOperators.evaluate(node.op, try node.inputs.map(operand))
+            store(values, in: node.output)
+            if !values.allSatisfy(\.isFinite) { return NonFiniteValue(label: node.label, cause: .computation) }
+        }
+        return nil
     }
 
     var memory: MemoryUse {
