@@ -64,8 +64,9 @@ package struct EmbeddingFile: Sendable {
 
     private static func vectors(_ name: String, _ source: any WeightSource, _ path: String) throws -> HostTensor {
         guard let info = source.info(name) else {
-            throw CalderaError("\(path): the vectors \(printable(name)) are of a type that Caldera does not read: "
-                + "convert them to F32, F16 or BF16.")
+            throw CalderaError(
+                "\(path): the vectors \(printable(name)) are of a type that Caldera does not read: "
+                    + "convert them to F32, F16 or BF16.")
         }
         let extents = info.shape.extents
         guard (1...2).contains(extents.count), !extents.contains(0), info.shape.rows <= mostVectors,

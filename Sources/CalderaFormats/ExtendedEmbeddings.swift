@@ -22,7 +22,8 @@ package final class ExtendedEmbeddings: WeightSource {
     package init(_ base: any WeightSource, vectors: [HostTensor]) throws {
         let names = base.names.filter { $0 == Self.suffix || $0.hasSuffix("." + Self.suffix) }
         guard let name = names.first, names.count == 1, let stored = base.info(name), stored.shape.rank == 2 else {
-            throw CalderaError("The text encoder's weights hold no one table \(Self.suffix): is it a CLIP text encoder?")
+            throw CalderaError(
+                "The text encoder's weights hold no one table \(Self.suffix): is it a CLIP text encoder?")
         }
         let width = stored.shape[1]
         for tensor in vectors {

@@ -83,6 +83,8 @@ struct PickleMachine {
         case .emptyDict: pushDictionary(isOrdered: false)
         case .setItem: try setItems(try pop(2))
         case .setItems: try setItems(try popToMark())
+        case .emptySet: stack.append(.inert(.set))
+        case .addItems: try dropSetItems()
         case .binPut: try store(Int(try integer(UInt8.self)))
         case .longBinPut: try store(Int(try integer(UInt32.self)))
         case .memoize: try store(memo.count)
@@ -174,6 +176,12 @@ extension PickleMachine {
     private mutating func append(_ items: [PickleValue]) throws {
         guard case .list(let number)? = stack.last else { throw forbidden("adds items to something that is no list") }
         heap.lists[number] += items
+    }
+
+    /// Sets hold nothing that Caldera reads.
+    private mutating func dropSetItems() throws {
+        _ = try popToMark()
+        guard case .inert(.set)? = stack.last else { throw forbidden("adds items to something that is no set") }
     }
 
     private mutating func setItems(_ items: [PickleValue]) throws {

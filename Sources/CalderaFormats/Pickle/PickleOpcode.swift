@@ -33,6 +33,8 @@ enum PickleOpcode: UInt8 {
     case emptyDict = 0x7D
     case setItem = 0x73
     case setItems = 0x75
+    case emptySet = 0x8F
+    case addItems = 0x90
 
     case binPut = 0x71
     case longBinPut = 0x72
@@ -50,7 +52,7 @@ enum PickleOpcode: UInt8 {
     /// The instructions that are refused by a name of their own.
     static let refused: [UInt8: String] = [
         0x69: "INST", 0x6F: "OBJ", 0x82: "EXT1", 0x83: "EXT2", 0x84: "EXT4", 0x92: "NEWOBJ_EX", 0x50: "PERSID",
-        0x8F: "EMPTY_SET", 0x90: "ADDITEMS", 0x91: "FROZENSET", 0x96: "BYTEARRAY8", 0x97: "NEXT_BUFFER",
+        0x91: "FROZENSET", 0x96: "BYTEARRAY8", 0x97: "NEXT_BUFFER",
         0x98: "READONLY_BUFFER", 0x49: "INT", 0x4C: "LONG", 0x46: "FLOAT", 0x53: "STRING", 0x54: "BINSTRING",
         0x55: "SHORT_BINSTRING", 0x56: "UNICODE", 0x30: "POP", 0x31: "POP_MARK", 0x32: "DUP", 0x6C: "LIST",
         0x64: "DICT", 0x67: "GET", 0x70: "PUT",

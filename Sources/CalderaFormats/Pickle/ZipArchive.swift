@@ -163,11 +163,13 @@ private struct CentralRecord {
         else { throw ZipArchive.broken(path, "directory") }
         // Bit 0: encrypted; bit 6: strongly; bit 13: the directory itself.
         guard flags & 0b0010_0000_0100_0001 == 0 else {
-            throw CalderaError("\(path): the entry \(printable(name)) is encrypted: save the file again with torch.save.")
+            throw CalderaError(
+                "\(path): the entry \(printable(name)) is encrypted: save the file again with torch.save.")
         }
         guard method == 0 else {
             throw CalderaError(
-                "\(path): the entry \(printable(name)) is compressed, which torch.save never does: save it again there.")
+                "\(path): the entry \(printable(name)) is compressed, which torch.save never does: save it again there."
+            )
         }
         let extra = (nameStart + nameCount)..<(nameStart + nameCount + extraCount)
         guard let sizes = Self.sizes(file, position, extra) else { throw ZipArchive.broken(path, "directory") }
