@@ -58,4 +58,8 @@ package final class ExtendedEmbeddings: WeightSource {
         }
         return try table.withUnsafeBytes(body)
     }
+
+    package func willRead(_ name: String) { base.willRead(name) }
+
+    package func release(_ name: String) { base.release(name) }
 }

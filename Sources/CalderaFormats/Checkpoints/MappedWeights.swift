@@ -88,6 +88,10 @@ package final class MappedWeights: WeightSource {
         }
     }
 
+    package func willRead(_ name: String) { origins[name]?.names.forEach(base.willRead) }
+
+    package func release(_ name: String) { origins[name]?.names.forEach(base.release) }
+
     /// Why a tensor cannot be made: the other source's own error where it has one.
     private func failure(_ name: String, _ origin: Origin) -> CalderaError {
         for part in origin.names where base.info(part) == nil {

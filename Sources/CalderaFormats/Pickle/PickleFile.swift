@@ -66,6 +66,17 @@ package final class PickleFile: WeightSource {
         }
     }
 
+    package func willRead(_ name: String) { place(name).map(file.willRead) }
+
+    package func release(_ name: String) { place(name).map(file.release) }
+
+    /// Where in the file a tensor's bytes lie; those of a view lie among others.
+    private func place(_ name: String) -> Range<Int>? {
+        guard let tensor = tensors[name], let storage = archive.storage(tensor.storage.key) else { return nil }
+        guard tensor.isContiguous else { return storage }
+        return storage.lowerBound + tensor.range.lowerBound..<storage.lowerBound + tensor.range.upperBound
+    }
+
     /// A storage without elements may lack an entry.
     private static func check(
         _ tensor: PickledTensor, _ name: String, _ archive: TorchArchive, _ path: String
