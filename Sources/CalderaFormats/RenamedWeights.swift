@@ -5,7 +5,7 @@ package final class RenamedWeights: WeightSource {
     private let base: any WeightSource
     private let stored: [String: String]
 
-    private init(_ base: any WeightSource, stored: [String: String]) {
+    init(_ base: any WeightSource, stored: [String: String]) {
         self.base = base
         self.stored = stored
     }
