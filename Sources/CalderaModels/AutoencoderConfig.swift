@@ -14,10 +14,11 @@ package struct AutoencoderConfig: Sendable, Equatable {
     package let midBlockAttention: Bool
     package let usesQuantConvolution: Bool
     package let usesPostQuantConvolution: Bool
-    /// What latents are multiplied by behind the encoder, and divided by before the decoder.
-    package let scalingFactor: Double
+    package let latentScale: LatentScale
     /// Whether the decoder's activations overflow fp16, so that it must run in fp32.
     package let forceUpcast: Bool
+
+    package var scalingFactor: Double { latentScale.scalingFactor }
 
     /// Pixels for each latent in either direction.
     package var downscale: Int { 1 << (blockChannels.count - 1) }
@@ -41,11 +42,8 @@ package struct AutoencoderConfig: Sendable, Equatable {
         midBlockAttention = try config.bool("mid_block_add_attention", default: true)
         usesQuantConvolution = try config.bool("use_quant_conv", default: true)
         usesPostQuantConvolution = try config.bool("use_post_quant_conv", default: true)
-        scalingFactor = try config.double("scaling_factor", default: 0.18215)
+        latentScale = try LatentScale(config, channels: latentChannels, defaultFactor: 0.18215)
         forceUpcast = try config.bool("force_upcast", default: true)
-        guard scalingFactor.isFinite, scalingFactor > 0 else {
-            throw CalderaError("\(config.path): scaling_factor is \(scalingFactor), where a positive number is needed.")
-        }
         try config.check(groups: groups, divide: blockChannels)
     }
 
@@ -63,13 +61,11 @@ package struct AutoencoderConfig: Sendable, Equatable {
     private static let read: Set<String> = [
         "in_channels", "out_channels", "block_out_channels", "down_block_types", "up_block_types", "layers_per_block",
         "latent_channels", "norm_num_groups", "mid_block_add_attention", "use_quant_conv", "use_post_quant_conv",
-        "scaling_factor", "force_upcast", "sample_size",
+        "scaling_factor", "latents_mean", "latents_std", "force_upcast", "sample_size",
     ]
 
     private static let fixed: JSONConfig.Fixed = [
         "act_fn": [.string("silu"), .string("swish")],
-        "latents_mean": [],
-        "latents_std": [],
-        "shift_factor": [],
+        "shift_factor": [.int(0), .double(0)],
     ]
 }

@@ -3,10 +3,15 @@ import CalderaGraph
 /// diffusers `AutoencoderKL`: pictures to latents and back.
 /// Reference: diffusers `autoencoder_kl.py`, `vae.py`; Rombach et al., "High-Resolution Image Synthesis with Latent
 /// Diffusion Models" (2022).
-package struct AutoencoderKL {
+package struct AutoencoderKL: Autoencoder {
     package let config: AutoencoderConfig
 
     package init(_ config: AutoencoderConfig) { self.config = config }
+
+    package var latentChannels: Int { config.latentChannels }
+    package var downscale: Int { config.downscale }
+    package var latentScale: LatentScale { config.latentScale }
+    package var encoding: LatentEncoding { .moments }
 
     /// latents [B, h, w, latent_channels], already divided by the scaling factor -> picture [B, 8h, 8w, 3] in -1...1
     /// (for four levels; each level but the last doubles the size).

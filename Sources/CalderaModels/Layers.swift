@@ -26,16 +26,17 @@ struct Layers {
 
     /// [B, H, W, in] -> [B, H', W', channels], a square kernel.
     func convolution(
-        _ source: Tensor, _ channels: Int, kernel: Int, stride: Int = 1, padding: Padding
+        _ source: Tensor, _ channels: Int, kernel: Int, stride: Int = 1, padding: Padding, bias: Bool = true
     ) throws -> Tensor {
         let matrix = try weight("weight", [channels, source.shape.channels, kernel, kernel])
         return try graph.convolution(
-            source, weight: matrix, bias: weight("bias", [channels]), stride: stride, padding: padding, label: path)
+            source, weight: matrix, bias: bias ? weight("bias", [channels]) : nil, stride: stride, padding: padding,
+            label: path)
     }
 
     /// A 3x3 convolution that keeps the size.
-    func convolution3x3(_ source: Tensor, _ channels: Int) throws -> Tensor {
-        try convolution(source, channels, kernel: 3, padding: Padding(1))
+    func convolution3x3(_ source: Tensor, _ channels: Int, bias: Bool = true) throws -> Tensor {
+        try convolution(source, channels, kernel: 3, padding: Padding(1), bias: bias)
     }
 
     /// A 1x1 convolution: a matrix product over the channels with a weight [channels, in, 1, 1].

@@ -29,12 +29,19 @@ package struct UNet {
         /// [B, T, cross_attention_dim].
         package let context: Tensor
         package let added: AddedConditioning?
+        /// [B, time_cond_proj_dim]: the guidance scale's embedding, for UNets that were distilled with one; others, and
+        /// runs without one, have nil.
+        package let timestepCondition: Tensor?
 
-        package init(timesteps: Tensor, step: Tensor, context: Tensor, added: AddedConditioning?) {
+        package init(
+            timesteps: Tensor, step: Tensor, context: Tensor, added: AddedConditioning?,
+            timestepCondition: Tensor? = nil
+        ) {
             self.timesteps = timesteps
             self.step = step
             self.context = context
             self.added = added
+            self.timestepCondition = timestepCondition
         }
     }
 
@@ -65,13 +72,44 @@ package struct UNet {
         let features = try graph.sinusoid(
             conditioning.timesteps, channels: config.blockChannels[0], flipSinToCos: config.flipSinToCos,
             shift: config.frequencyShift, label: "time_proj")
-        let embedded = try mlp(layers("time_embedding"), features)
-        var table = try graph.reshape(embedded, [embedded.shape[0], 1, embedded.shape[1]])
+        let steps = features.shape[0]
+        let conditioned = try conditioning.timestepCondition.map { try self.conditioned(layers, features, by: $0) }
+        let rows = conditioned ?? features
+        // [S, E], or [S·B, E] where the condition made the features differ from picture to picture.
+        let embedded = try mlp(layers("time_embedding"), rows)
+        let batch = embedded.shape[0] / max(steps, 1)
+        var table = try graph.reshape(embedded, [steps, batch, config.timeChannels])
         if let added = conditioning.added {
-            table = try graph.outerSum(embedded, addedEmbedding(layers, added), label: "time_embedding")
+            let other = try addedEmbedding(layers, added)
+            table = try sum(graph, table, other)
         }
         return TimeTable(
             embeddings: graph.activation(table, .silu, label: "time_embedding"), step: conditioning.step)
+    }
+
+    /// Every step's row plus every picture's projected condition: [S, C] and [B, P] -> [S·B, C], steps outermost.
+    private func conditioned(_ layers: Layers, _ features: Tensor, by condition: Tensor) throws -> Tensor {
+        guard let channels = config.timeConditionChannels, condition.shape.channels == channels else {
+            throw CalderaError(
+                "The UNet takes a timestep condition of \(config.timeConditionChannels ?? 0) channels "
+                    + "(time_cond_proj_dim); it was given \(condition.shape).")
+        }
+        let projected = try layers("time_embedding.cond_proj").linear(condition, features.shape.channels, bias: false)
+        let sum = try layers.graph.outerSum(features, projected, label: "time_embedding.cond_proj")
+        return try layers.graph.reshape(sum, [features.shape[0] * condition.shape[0], features.shape.channels])
+    }
+
+    /// table [S, 1 or B, E] plus rows [B, E] -> [S, B, E].
+    private func sum(_ graph: Graph, _ table: Tensor, _ rows: Tensor) throws -> Tensor {
+        let (steps, batch, channels) = (table.shape[0], table.shape[1], table.shape[2])
+        if batch == 1 {
+            return try graph.outerSum(graph.reshape(table, [steps, channels]), rows, label: "time_embedding")
+        }
+        // Both have a row for each picture: the rows of all pictures side by side are one row of each step.
+        let joined = try graph.outerSum(
+            graph.reshape(table, [steps, batch * channels]), graph.reshape(rows, [1, rows.shape.count]),
+            label: "time_embedding")
+        return try graph.reshape(joined, [steps, batch, channels])
     }
 
     private func addedEmbedding(_ layers: Layers, _ added: AddedConditioning) throws -> Tensor {

@@ -26,6 +26,8 @@ package struct UNetConfig: Sendable, Equatable {
     package let addsTextTime: Bool
     package let additionTimeChannels: Int
     package let addedInputChannels: Int
+    /// Channels of the guidance scale's embedding that a distilled UNet takes (`time_cond_proj_dim`); nil for others.
+    package let timeConditionChannels: Int?
     /// The latents' default height and width.
     package let sampleSize: Int?
 
@@ -58,6 +60,7 @@ package struct UNetConfig: Sendable, Equatable {
         addsTextTime = config.has("addition_embed_type")
         additionTimeChannels = addsTextTime ? try config.positive("addition_time_embed_dim") : 0
         addedInputChannels = addsTextTime ? try config.positive("projection_class_embeddings_input_dim") : 0
+        timeConditionChannels = config.has("time_cond_proj_dim") ? try config.positive("time_cond_proj_dim") : nil
         sampleSize = config.has("sample_size") ? try config.positive("sample_size") : nil
         try config.check(groups: groups, divide: blockChannels)
         for (width, count) in zip(blockChannels, heads) where width % count != 0 {
@@ -91,6 +94,7 @@ package struct UNetConfig: Sendable, Equatable {
         "attention_head_dim", "num_attention_heads", "transformer_layers_per_block", "cross_attention_dim",
         "use_linear_projection", "norm_num_groups", "norm_eps", "flip_sin_to_cos", "freq_shift", "downsample_padding",
         "addition_time_embed_dim", "projection_class_embeddings_input_dim", "sample_size",
+        "time_cond_proj_dim",
     ]
 
     private static let fixed: JSONConfig.Fixed = [
@@ -115,7 +119,6 @@ package struct UNetConfig: Sendable, Equatable {
         "resnet_skip_time_act": [.bool(false)],
         "resnet_time_scale_shift": [.string("default")],
         "reverse_transformer_layers_per_block": [],
-        "time_cond_proj_dim": [],
         "time_embedding_act_fn": [],
         "time_embedding_dim": [],
         "time_embedding_type": [.string("positional")],
