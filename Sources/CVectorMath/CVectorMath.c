@@ -67,6 +67,28 @@ HELPER void load_f16(const uint16_t *source, size_t width, lanes *x) {
     memcpy(x, &result, sizeof *x);
 }
 
+// Rounds to the nearest, ties to even, in either of two ways: in an integer, where the fraction's last 13 bits fall away,
+// or, for results below fp16's smallest normal number, by adding the power of two whose last bit is fp16's last.
+HELPER void store_f16(const lanes *x, uint16_t *destination, size_t width) {
+    words bits;
+    memcpy(&bits, x, sizeof bits);
+    const words magnitude = bits & 0x7fffffff;
+    const words normal = (magnitude - 0x38000000 + 0xfff + ((magnitude >> 13) & 1)) >> 13;
+    lanes shifted;
+    memcpy(&shifted, &magnitude, sizeof shifted);
+    shifted += 0.5f;
+    words small;
+    memcpy(&small, &shifted, sizeof small);
+    small -= 0x3f000000;
+    words result = magnitude < 0x38800000 ? small : normal;
+    // 65520 and more are infinite; a NaN keeps its upper bits and becomes quiet.
+    result = magnitude >= 0x477ff000 ? (words)0x7c00 : result;
+    result = magnitude > 0x7f800000 ? (words)0x7e00 | ((magnitude >> 13) & 0x3ff) : result;
+    result |= (bits >> 16) & 0x8000;
+    const halves stored = __builtin_convertvector(result, halves);
+    memcpy(destination, &stored, width == WIDTH ? sizeof stored : width * sizeof *destination);
+}
+
 // MARK: Functions
 
 // x = n ln 2 + r with ln 2 in two parts (Cody and Waite, "Software Manual for the Elementary Functions", 1980, chapter
@@ -251,6 +273,7 @@ DEFINE_GATE(cvm_gate_bf16, uint16_t, load_bf16, store_bf16)
     }
 
 DEFINE_CONVERSION(cvm_bf16_from_f32, float, load_f32, uint16_t, store_bf16)
+DEFINE_CONVERSION(cvm_f16_from_f32, float, load_f32, uint16_t, store_f16)
 DEFINE_CONVERSION(cvm_f32_from_bf16, uint16_t, load_bf16, float, store_f32)
 DEFINE_CONVERSION(cvm_f32_from_f16, uint16_t, load_f16, float, store_f32)
 DEFINE_CONVERSION(cvm_bf16_from_f16, uint16_t, load_f16, uint16_t, store_bf16)

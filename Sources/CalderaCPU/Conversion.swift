@@ -34,6 +34,7 @@ private func convertWide(
     func each(_ body: (Int, Int) -> Void) { Parallel.elements(count) { body($0.lowerBound, $0.count) } }
     switch (from, dtype) {
     case (.float32, .bfloat16): each { cvm_bf16_from_f32(floats.0 + $0, words.1 + $0, $1) }
+    case (.float32, .float16): each { cvm_f16_from_f32(floats.0 + $0, words.1 + $0, $1) }
     case (.bfloat16, .float32): each { cvm_f32_from_bf16(words.0 + $0, floats.1 + $0, $1) }
     case (.float16, .float32): each { cvm_f32_from_f16(words.0 + $0, floats.1 + $0, $1) }
     case (.float16, .bfloat16): each { cvm_bf16_from_f16(words.0 + $0, words.1 + $0, $1) }

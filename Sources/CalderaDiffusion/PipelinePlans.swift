@@ -56,7 +56,7 @@ package struct PipelinePlans {
     /// What the autoencoder computes in: its config says where activations leave fp16's range, and then it is fp32
     /// (diffusers `upcast_vae`).
     package var autoencoderDType: DType {
-        parts.autoencoder.config.forceUpcast && precision == .fp16 ? .float32 : precision.dtype
+        parts.autoencoder.overflowsHalf && precision == .fp16 ? .float32 : precision.dtype
     }
 
     /// The denoiser's graph for `pictures` side by side of the request's size, with prompts of one chunk.

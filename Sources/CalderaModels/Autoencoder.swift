@@ -7,6 +7,8 @@ package protocol Autoencoder: Sendable {
     var downscale: Int { get }
     /// How the diffusion model's latents differ from the autoencoder's.
     var latentScale: LatentScale { get }
+    /// Whether activations are known to overflow fp16 (`force_upcast`), so that it must run in fp32.
+    var overflowsHalf: Bool { get }
     /// What `encode` gives.
     var encoding: LatentEncoding { get }
 

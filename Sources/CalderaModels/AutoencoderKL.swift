@@ -11,6 +11,7 @@ package struct AutoencoderKL: Autoencoder {
     package var latentChannels: Int { config.latentChannels }
     package var downscale: Int { config.downscale }
     package var latentScale: LatentScale { config.latentScale }
+    package var overflowsHalf: Bool { config.forceUpcast }
     package var encoding: LatentEncoding { .moments }
 
     /// latents [B, h, w, latent_channels], already divided by the scaling factor -> picture [B, 8h, 8w, 3] in -1...1

@@ -11,6 +11,7 @@ package struct AutoencoderTiny: Autoencoder {
     package var latentChannels: Int { config.latentChannels }
     package var downscale: Int { config.downscale }
     package var latentScale: LatentScale { config.latentScale }
+    package var overflowsHalf: Bool { false }
     package var encoding: LatentEncoding { .latents }
 
     /// latents [B, h, w, latent_channels] -> picture [B, 8h, 8w, 3] in about -1...1 (for four stages).

@@ -36,8 +36,9 @@ void cvm_affine_bf16(
 void cvm_gate_f32(const float *source, const float *gate, float *destination, size_t count);
 void cvm_gate_bf16(const uint16_t *source, const uint16_t *gate, uint16_t *destination, size_t count);
 
-// Changes of type. fp16 subnormals, infinities and NaNs keep their values.
+// Changes of type, rounding to the nearest, ties to even. fp16 subnormals, infinities and NaNs keep their values.
 void cvm_bf16_from_f32(const float *source, uint16_t *destination, size_t count);
+void cvm_f16_from_f32(const float *source, uint16_t *destination, size_t count);
 void cvm_f32_from_bf16(const uint16_t *source, float *destination, size_t count);
 void cvm_f32_from_f16(const uint16_t *source, float *destination, size_t count);
 void cvm_bf16_from_f16(const uint16_t *source, uint16_t *destination, size_t count);
