@@ -22,7 +22,8 @@ public final class AtomicFile {
     /// Deletes every temporary file under way; a writer that goes on afterwards fails when it renames.
     public static func removePending() {
         pending.withLock { pending in
-            for path in pending.paths { unlink(path) }
+            // A folder under way is a pending path too.
+            for path in pending.paths where unlink(path) != 0 { try? FileManager.default.removeItem(atPath: path) }
             pending.paths = []
         }
     }
@@ -38,11 +39,10 @@ public final class AtomicFile {
             try body(file)
             return try file.finish()
         }
-        let temporary = temporaryPath(for: path)
-        pending.withLock { _ = $0.paths.insert(temporary) }
+        let temporary = beginPending(path)
         defer {
             unlink(temporary)
-            pending.withLock { _ = $0.paths.remove(temporary) }
+            endPending(temporary)
         }
         let file = try AtomicFile(writing: temporary, for: path, flags: O_WRONLY | O_CREAT | O_EXCL)
         defer { file.abandon() }
@@ -50,6 +50,15 @@ public final class AtomicFile {
         try file.finish(sync: true)
         guard rename(temporary, path) == 0 else { throw failure(path, errno) }
     }
+
+    /// A name beside `path` for what is under way to become it, known to `removePending` from now on.
+    static func beginPending(_ path: String) -> String {
+        let temporary = temporaryPath(for: path)
+        pending.withLock { _ = $0.paths.insert(temporary) }
+        return temporary
+    }
+
+    static func endPending(_ temporary: String) { pending.withLock { _ = $0.paths.remove(temporary) } }
 
     /// Writes these bytes as one file; see `write(to:_:)`.
     public static func write(_ bytes: UnsafeRawBufferPointer, to path: String) throws {
@@ -106,7 +115,7 @@ public final class AtomicFile {
         return url.deletingLastPathComponent().appendingPathComponent(name).path
     }
 
-    private static func failure(_ path: String, _ code: Int32) -> CalderaError {
+    static func failure(_ path: String, _ code: Int32) -> CalderaError {
         let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
         return switch code {
         case ENOSPC, EDQUOT:
