@@ -33,7 +33,7 @@ public struct GenerationRequest: Sendable {
     /// A picture to change; nil makes one from nothing.
     public var source: SourceImage?
     /// Low-rank adapters, besides those that the prompt names.
-    public var adapters: [AdapterChoice] = []
+    public var adapters: [AdapterSpec] = []
     /// After which share of the steps the refiner takes over, where the generator has one.
     public var refinerStart = 0.8
     /// SDXL's sizes and scores; nil parts take the picture's own.

@@ -49,8 +49,8 @@ struct AdapterArguments: ParsableArguments {
         help: ArgumentHelp(
             "A LoRA (LoCon, LoHa, LoKr, DoRA) and its weight; give the option once for each. (default: none, weight 1)",
             valueName: "path[:weight]"),
-        transform: AdapterChoice.init(argument:))
-    var lora: [AdapterChoice] = []
+        transform: AdapterSpec.init(argument:))
+    var lora: [AdapterSpec] = []
 
     @Option(
         help: ArgumentHelp(
