@@ -114,14 +114,11 @@ package final class TextToImage {
 
     /// The prompt's embedding, and the negative prompt's where guidance needs one.
     private func embeddings(_ request: TextToImageRequest) throws -> (PromptEmbedding, PromptEmbedding?) {
-        let encoder = PromptEncoder(plans: plans, backend: backend)
-        guard request.guided else { return (try encoder.encode([request.prompt])[0], nil) }
-        if request.negativePrompt == nil, parts.family == .stableDiffusionXL, parts.forceZerosForEmptyPrompt {
-            let positive = try encoder.encode([request.prompt])[0]
-            return (positive, PromptEncoder.zeros(like: positive))
-        }
-        let both = try encoder.encode([request.prompt, request.negativePrompt ?? ""])
-        return (both[0], both[1])
+        let conditioning = try PromptEncoder(plans: plans, backend: backend).encode(
+            ConditioningRequest(
+                prompt: request.prompt, negativePrompt: request.negativePrompt, isGuided: request.guided,
+                steps: request.steps))
+        return (conditioning.segments[0].positive, conditioning.segments[0].negative)
     }
 
     /// Device bytes that a batch of `pictures` would need while it denoises.
