@@ -15,6 +15,16 @@ package struct TextEncoderPart {
         self.weights = weights
         self.tokenizer = tokenizer
     }
+
+    /// The same encoder with textual-inversion embeddings: `weights` are its own with a token table that has a row for
+    /// every id of `tokens`, and no more. Throws as `CLIPTokenizer.adding` does.
+    package func adding(_ tokens: [TextualInversionToken], weights: any WeightSource) throws -> TextEncoderPart {
+        let ids = tokens.flatMap(\.ids).map { Int($0) + 1 }
+        let config = model.config.with(vocabularySize: max(model.config.vocabularySize, ids.max() ?? 0))
+        return TextEncoderPart(
+            name: name, model: CLIPText(config, prefix: model.prefix), weights: weights,
+            tokenizer: try tokenizer.adding(tokens))
+    }
 }
 
 /// What a text-to-image pipeline is made of, whatever files it came from.
@@ -22,8 +32,17 @@ package struct PipelineParts {
     package enum Family: Sendable {
         /// SD 1.x and 2.x: one encoder, its last hidden state behind the final layer norm.
         case stableDiffusion
-        /// SDXL: the penultimate states of its encoders side by side, a pooled embedding, time ids.
+        /// SDXL: the penultimate states of its encoders side by side, a pooled embedding, time ids. Its refiner has one
+        /// encoder, the second.
         case stableDiffusionXL
+
+        /// The hidden state that the UNet was trained with.
+        package var hiddenState: CLIPText.HiddenState {
+            switch self {
+            case .stableDiffusion: .last
+            case .stableDiffusionXL: .penultimate
+            }
+        }
     }
 
     package let family: Family

@@ -14,21 +14,26 @@ package struct PipelinePlans {
         self.limits = limits
     }
 
-    /// Inputs `ids` int32 [B, T] and `end_of_text` int32 [B]; outputs `states` [B, T, C] and, for SDXL's second encoder,
-    /// `pooled` [B, P].
-    package func encoder(_ part: TextEncoderPart, batch: Int) throws -> Plan {
+    /// Inputs `ids` int32 [B, T] and, where there is a pooled output, `end_of_text` int32 [B]; outputs `states.0`,
+    /// `states.1`, ... [B, T, C], one for each of `states`, and for SDXL's second encoder `pooled` [B, P].
+    /// - Parameter states: nil for the one that the family's UNet was trained with.
+    package func encoder(
+        _ part: TextEncoderPart, batch: Int, states: [CLIPText.HiddenState]? = nil
+    ) throws -> Plan {
         let graph = Graph(dtype: precision.dtype)
         let ids = graph.input("ids", [batch, part.tokenizer.maxLength], .int32)
-        let endOfText = graph.input("end_of_text", [batch], .int32)
+        let endOfText = givesPooled(part) ? graph.input("end_of_text", [batch], .int32) : nil
         let output = try part.model(graph, ids: ids, endOfText: endOfText)
-        switch parts.family {
-        case .stableDiffusion:
-            graph.output("states", output.lastHiddenState)
-        case .stableDiffusionXL:
-            graph.output("states", output.penultimate)
-            if let embeds = output.textEmbeds { graph.output("pooled", embeds) }
+        for (index, state) in (states ?? [parts.family.hiddenState]).enumerated() {
+            graph.output("states.\(index)", try part.model.state(state, of: output, in: graph))
         }
+        if let embeds = output.textEmbeds { graph.output("pooled", embeds) }
         return try checked(Planner.plan(graph, limits: limits), part.weights, part.name)
+    }
+
+    /// Whether the pipeline takes a pooled embedding from this encoder.
+    package func givesPooled(_ part: TextEncoderPart) -> Bool {
+        parts.family == .stableDiffusionXL && part.model.config.projection != nil
     }
 
     /// See `DenoisingGraph.build`.

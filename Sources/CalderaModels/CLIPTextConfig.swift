@@ -3,7 +3,7 @@ import CalderaGraph
 /// What a text encoder's `config.json` says, under transformers' defaults.
 /// Reference: transformers `configuration_clip.py`, `CLIPTextConfig`.
 package struct CLIPTextConfig: Sendable, Equatable {
-    package let vocabularySize: Int
+    package private(set) var vocabularySize: Int
     package let hiddenSize: Int
     package let intermediateSize: Int
     package let layers: Int
@@ -37,6 +37,13 @@ package struct CLIPTextConfig: Sendable, Equatable {
         guard hiddenSize % heads == 0 else {
             throw CalderaError("\(config.path): \(heads) attention heads do not divide hidden_size \(hiddenSize).")
         }
+    }
+
+    /// The same encoder with a larger token table, as textual inversion makes it.
+    package func with(vocabularySize: Int) -> CLIPTextConfig {
+        var copy = self
+        copy.vocabularySize = vocabularySize
+        return copy
     }
 
     /// The position whose state is pooled (transformers `CLIPTextTransformer.forward`): the first end-of-text id, or

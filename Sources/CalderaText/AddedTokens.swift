@@ -15,18 +15,22 @@ struct AddedTokens: Sendable {
     }
 
     /// The tokens by their first scalar, the longest first.
-    private let tokens: [Unicode.Scalar: [(scalars: [Unicode.Scalar], id: Int32)]]
+    private var tokens: [Unicode.Scalar: [(scalars: [Unicode.Scalar], id: Int32)]] = [:]
 
     init(_ tokens: [Token], normalize: (Substring.UnicodeScalarView) -> [Unicode.Scalar]) {
-        var byFirst: [Unicode.Scalar: [(scalars: [Unicode.Scalar], id: Int32)]] = [:]
-        for token in tokens {
+        add(tokens, normalize: normalize)
+    }
+
+    /// Further tokens beside those that there are.
+    mutating func add(_ added: [Token], normalize: (Substring.UnicodeScalarView) -> [Unicode.Scalar]) {
+        for token in added {
             let scalars =
                 token.isNormalized
                 ? normalize(token.content[...].unicodeScalars) : Array(token.content.unicodeScalars)
             guard let first = scalars.first else { continue }
-            byFirst[first, default: []].append((scalars, token.id))
+            tokens[first, default: []].append((scalars, token.id))
         }
-        self.tokens = byFirst.mapValues { $0.sorted { $0.scalars.count > $1.scalars.count } }
+        tokens = tokens.mapValues { $0.sorted { $0.scalars.count > $1.scalars.count } }
     }
 
     /// Cuts text at its added tokens: the leftmost first, and of those the longest.

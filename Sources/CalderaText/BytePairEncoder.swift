@@ -4,7 +4,7 @@ import CalderaGraph
 /// of the word, and the adjacent pair that stands earliest in the list of merges is joined until none is left.
 struct BytePairEncoder: Sendable {
     /// How the end of a word is written in the vocabulary.
-    private static let wordEnd = "</w>"
+    static let wordEnd = "</w>"
 
     /// The ids of each byte inside a word and at its end.
     private let inner: [Int32]
@@ -69,7 +69,7 @@ struct BytePairEncoder: Sendable {
 
     /// The printable letter that stands for each byte in GPT-2's vocabularies: itself where it is printable, and
     /// otherwise the next free one from U+0100 on.
-    private static let byteLetters: [String] = {
+    static let byteLetters: [String] = {
         var next: UInt32 = 0x100
         return (0..<256).map { (byte: UInt32) in
             switch byte {
