@@ -26,6 +26,8 @@ let package = Package(
         .target(name: "CalderaCPU", dependencies: ["CalderaGraph", "COneDNN", "CVectorMath"]),
         .target(
             name: "CalderaFormats", dependencies: ["CalderaGraph", "CPNG"], resources: [.copy("Resources/Checkpoints")]),
+        .target(
+            name: "CalderaAdapters", dependencies: ["CalderaGraph", "CalderaFormats", "CalderaCPU", "CVectorMath"]),
         .target(name: "CalderaText", dependencies: ["CalderaGraph"]),
         .target(name: "CalderaModels", dependencies: ["CalderaGraph"]),
         .target(
@@ -33,14 +35,14 @@ let package = Package(
         .target(
             name: "Caldera",
             dependencies: [
-                "CalderaGraph", "CalderaVulkan", "CalderaGPU", "CalderaCPU", "CalderaFormats", "CalderaText",
-                "CalderaModels", "CalderaDiffusion",
+                "CalderaGraph", "CalderaVulkan", "CalderaGPU", "CalderaCPU", "CalderaFormats",
+                "CalderaAdapters", "CalderaText", "CalderaModels", "CalderaDiffusion",
             ],
             resources: [.copy("Resources/EmbeddedModel")]),
         .executableTarget(
             name: "CalderaCLI",
             dependencies: [
-                "Caldera", "CalderaFormats", "CalderaGraph",
+                "Caldera", "CalderaAdapters", "CalderaDiffusion", "CalderaFormats", "CalderaGraph", "CalderaText",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),

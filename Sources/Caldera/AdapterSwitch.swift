@@ -15,10 +15,7 @@ final class AdapterSwitch {
     private var files: [String: AdapterFile] = [:]
 
     init(_ model: LoadedModel, options: ModelOptions) {
-        var components: [String: SwitchableWeights] = [:]
-        components["unet"] = model.parts.unetWeights as? SwitchableWeights
-        for encoder in model.parts.encoders { components[encoder.name] = encoder.weights as? SwitchableWeights }
-        self.components = components
+        components = model.switchable
         folder = options.adapterFolder.map(AdapterFolder.init)
         allowsPartial = options.allowsPartialAdapters
     }

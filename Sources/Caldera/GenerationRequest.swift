@@ -1,4 +1,6 @@
+import CalderaAdapters
 import CalderaDiffusion
+import CalderaFormats
 import CalderaGraph
 import CalderaText
 
@@ -22,14 +24,15 @@ public struct GenerationRequest: Sendable {
     /// The first picture's seed; nil draws one. Picture i of the call has the seed plus i.
     public var seed: UInt64?
     public var count: Int
-    /// Which of torch's generators the noise comes from.
-    public var generator = RandomSource.Generator.cpu
-    /// Part of another seed's noise to mix in.
-    public var variation: RandomSource.Variation?
+    /// Whose random numbers the noise is made of.
+    public var randomSource = RandomSource.cpu
+    /// A seed whose noise is mixed into the first, and how much of it, from 0 to 1. The pictures of a call then share
+    /// `seed`, and this one counts up, as in the web UI.
+    public var variation: Variation?
     /// A scheduler by diffusers' class name, the web UI's label or a short name.
     public var scheduler: String?
     /// Timesteps or noise levels to visit instead of the scheduler's own.
-    public var grid: ScheduleRequest.CustomGrid?
+    public var grid: SamplingGrid?
     /// A picture to change; nil makes one from nothing.
     public var source: SourceImage?
     /// Low-rank adapters, besides those that the prompt names.
@@ -39,6 +42,17 @@ public struct GenerationRequest: Sendable {
     /// SDXL's sizes and scores; nil parts take the picture's own.
     public var sizes = SizeConditioning()
     public var tiling = Tiling.auto
+
+    /// Part of another seed's noise.
+    public struct Variation: Sendable, Equatable {
+        public var seed: UInt64
+        public var strength: Double
+
+        public init(seed: UInt64, strength: Double) {
+            self.seed = seed
+            self.strength = strength
+        }
+    }
 
     public init(
         prompt: String, negativePrompt: String? = nil, width: Int? = nil, height: Int? = nil, steps: Int? = nil,
@@ -90,6 +104,31 @@ public struct ModelOptions: Sendable {
     public var adapterFolder: String?
     /// Whether an adapter may have tensors that fit nothing in the model.
     public var allowsPartialAdapters = false
+    /// A decoder that shows each step's estimate of the picture: TAESD for SD, TAESDXL for SDXL, or any other.
+    public var previewDecoder: String?
 
     public init(model: String? = nil) { self.model = model }
+}
+
+/// Where a sampling loop stops on its way, instead of where its scheduler would.
+public enum SamplingGrid: Sendable, Equatable {
+    /// Falling timesteps.
+    case timesteps([Int])
+    /// Falling noise levels σ; the one after the last step, 0, is not among them.
+    case sigmas([Double])
+
+    var schedule: ScheduleRequest.CustomGrid {
+        switch self {
+        case .timesteps(let list): .timesteps(list)
+        case .sigmas(let list): .sigmas(list)
+        }
+    }
+
+    /// Steps that the list stands for.
+    var count: Int {
+        switch self {
+        case .timesteps(let list): list.count
+        case .sigmas(let list): list.count
+        }
+    }
 }

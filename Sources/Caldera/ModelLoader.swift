@@ -10,6 +10,8 @@ package struct LoadedModel {
     package let source: any ModelSource
     package let parts: PipelineParts
     package let defaults: ModelDefaults
+    /// The weights of `unet`, `text_encoder`, `text_encoder_2` that adapters may change.
+    let switchable: [String: SwitchableWeights]
 
     /// The name under which pictures remember the model.
     package var name: String { source.name }
@@ -52,19 +54,27 @@ package struct ModelLoader {
     ) throws -> LoadedModel {
         let loader = ModelLoader(
             source: source, autoencoder: autoencoder, embeddings: try embeddings.map(EmbeddingFile.init))
-        let parts = try loader.parts()
+        let names = ["unet", "text_encoder", "text_encoder_2"].filter { source.components[$0] != nil }
+        let switchable = Dictionary(
+            uniqueKeysWithValues: try names.map { ($0, SwitchableWeights(try source.weights($0))) })
+        let parts = try loader.parts(switchable)
         try parts.checkFit()
-        return LoadedModel(source: source, parts: parts, defaults: try loader.defaults(parts))
+        return LoadedModel(
+            source: source, parts: parts, defaults: try loader.defaults(parts), switchable: switchable)
     }
 
-    func parts() throws -> PipelineParts {
+    private func parts(_ switchable: [String: SwitchableWeights]) throws -> PipelineParts {
         let family = try family()
+        guard let unetWeights = switchable["unet"] else {
+            throw CalderaError("\(source.path) has no UNet: it is no model that makes pictures.")
+        }
         let coder = try AutoencoderLoader(source: source, path: autoencoder)
         return PipelineParts(
             family: family,
-            encoders: try ["text_encoder", "text_encoder_2"].filter { source.components[$0] != nil }.map(encoder),
-            unet: UNet(try UNetConfig(source.config("unet"))),
-            unetWeights: SwitchableWeights(try source.weights("unet")),
+            encoders: try ["text_encoder", "text_encoder_2"].compactMap { name in
+                try switchable[name].map { try encoder(name, $0) }
+            },
+            unet: UNet(try UNetConfig(source.config("unet"))), unetWeights: unetWeights,
             autoencoder: coder.autoencoder, autoencoderWeights: coder.weights,
             scheduler: try SchedulerConfig(source.config("scheduler")),
             forceZerosForEmptyPrompt: try source.flag(
@@ -85,10 +95,10 @@ package struct ModelLoader {
         }
     }
 
-    private func encoder(_ name: String) throws -> TextEncoderPart {
+    private func encoder(_ name: String, _ weights: SwitchableWeights) throws -> TextEncoderPart {
         let tokenizer = name.replacingOccurrences(of: "text_encoder", with: "tokenizer")
         return try TextEncoderLoader(
-            name: name, config: CLIPTextConfig(source.config(name)), weights: SwitchableWeights(source.weights(name)),
+            name: name, config: CLIPTextConfig(source.config(name)), weights: weights,
             tokenizer: CLIPTokenizer(folder: source.tokenizer(tokenizer))
         ).part(with: embeddings)
     }

@@ -25,8 +25,7 @@ struct AutoencoderLoader {
             throw CalderaError("There is no autoencoder at \(path): name a folder or a file.")
         }
         if isFolder.boolValue {
-            let component = try ComponentFolder(path, orComponent: "vae", ofModelAt: path)
-            try self.init(component.config, RenamedWeights.autoencoder(component.weights))
+            try self.init(folder: path)
         } else {
             try self.init(file: path, config: source.config("vae"))
         }
@@ -37,6 +36,18 @@ struct AutoencoderLoader {
         self.weights = weights
     }
 
+    /// A component's own folder, or a whole model's.
+    private init(folder path: String) throws {
+        let url = URL(fileURLWithPath: path)
+        if FileManager.default.fileExists(atPath: url.appendingPathComponent("model_index.json").path) {
+            let model = try ModelFolder(path)
+            try self.init(model.config("vae"), RenamedWeights.autoencoder(model.weights("vae")))
+            return
+        }
+        let config = try JSONConfig(contentsOf: url.appendingPathComponent("config.json").path)
+        try self.init(config, RenamedWeights.autoencoder(WeightFile.open(folder: path)))
+    }
+
     private init(file path: String, config: JSONConfig) throws {
         let file = try WeightFile.open(path)
         let tiny = RenamedWeights.tinyAutoencoder(file)
@@ -44,7 +55,8 @@ struct AutoencoderLoader {
             try self.init(JSONConfig(["_class_name": .string("AutoencoderTiny")], path: path), tiny)
             return
         }
-        let prefix = ["first_stage_model.", "vae."].first { prefix in file.names.contains { $0.hasPrefix(prefix) } } ?? ""
+        let prefix =
+            ["first_stage_model.", "vae."].first { prefix in file.names.contains { $0.hasPrefix(prefix) } } ?? ""
         let weights = RenamedWeights.autoencoder(file, prefix: prefix)
         guard weights.info("decoder.conv_in.weight") != nil else {
             throw CalderaError("\(path) holds no autoencoder: it has no decoder.conv_in.")
@@ -76,7 +88,7 @@ struct TextEncoderLoader {
             return TextualInversionToken(trigger: file.name, ids: ids)
         }
         return TextEncoderPart(
-            name: name, model: CLIPText(config.withVocabulary(Int(next)), prefix: prefix), weights: extended,
+            name: name, model: CLIPText(config.with(vocabularySize: Int(next)), prefix: prefix), weights: extended,
             tokenizer: try tokenizer.adding(tokens))
     }
 }

@@ -18,12 +18,12 @@ extension LoadedModel {
         }
         var resolved = PipelineRequest(
             prompt: request.prompt, negativePrompt: request.negativePrompt, width: width, height: height,
-            steps: try steps(request), guidanceScale: try guidance(request), random: random(request),
+            steps: try steps(request), guidanceScale: try guidance(request), seeds: seeds(request),
             scheduler: request.scheduler)
         resolved.promptSyntax = request.promptSyntax
         resolved.clipSkip = request.clipSkip
         resolved.guidanceRescale = request.guidanceRescale
-        resolved.grid = request.grid
+        resolved.grid = request.grid?.schedule
         resolved.source = try pictures.map { pictures in
             try pictures.prepared(width: width, height: height, strength: strength(request, pictures))
         }
@@ -52,11 +52,7 @@ extension LoadedModel {
     }
 
     private func steps(_ request: GenerationRequest) throws -> Int {
-        switch request.grid {
-        case .timesteps(let list): return list.count
-        case .sigmas(let list): return list.count
-        case nil: break
-        }
+        if let grid = request.grid { return grid.count }
         let steps = request.steps ?? defaults.steps
         guard steps >= 1 else { throw CalderaError.usage("\(steps) steps make no picture: at least 1 is needed.") }
         return steps
@@ -74,11 +70,15 @@ extension LoadedModel {
         return guidance
     }
 
-    private func random(_ request: GenerationRequest) -> RandomSource {
+    /// The web UI's counting: seeds go up from picture to picture, or with a variation the variation's seeds do.
+    private func seeds(_ request: GenerationRequest) -> PictureSeeds {
         let seed = request.seed ?? UInt64.random(in: 0...UInt64(UInt32.max))
-        return RandomSource(
-            seeds: (0..<request.count).map { seed &+ UInt64($0) }, generator: request.generator,
-            variation: request.variation)
+        let draws = (0..<UInt64(request.count)).map { index in
+            request.variation.map { PictureSeeds.Draw(seed: seed, variationSeed: $0.seed &+ index) }
+                ?? PictureSeeds.Draw(seed: seed &+ index)
+        }
+        return PictureSeeds(
+            draws: draws, source: request.randomSource, variationStrength: request.variation?.strength ?? 0)
     }
 
     /// diffusers' defaults: 0.8 for SD, 0.3 for SDXL, 1 for inpainting.

@@ -65,7 +65,8 @@ struct AdapterArguments: ParsableArguments {
 /// A second model for the last steps.
 struct RefinerArguments: ParsableArguments {
     @Option(
-        help: ArgumentHelp("An SDXL refiner that finishes what the base model began. (default: none)", valueName: "path"))
+        help: ArgumentHelp(
+            "An SDXL refiner that finishes what the base model began. (default: none)", valueName: "path"))
     var refiner: String?
 
     @Option(

@@ -38,13 +38,15 @@ struct PictureArguments: ParsableArguments {
     var crop: SizeConditioning.Extent?
 
     @Option(
-        help: ArgumentHelp("SDXL: the size that the picture should look made for. (default: its own)", valueName: "WxH"),
+        help: ArgumentHelp(
+            "SDXL: the size that the picture should look made for. (default: its own)", valueName: "WxH"),
         transform: Numbers.extent)
     var targetSize: SizeConditioning.Extent?
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Refiner: how beautiful the picture should be, about 1 to 10. (default: 6)", valueName: "score"),
+        help: ArgumentHelp(
+            "Refiner: how beautiful the picture should be, about 1 to 10. (default: 6)", valueName: "score"),
         transform: Numbers.finite)
     var aestheticScore: Double?
 

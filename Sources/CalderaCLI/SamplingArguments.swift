@@ -2,7 +2,7 @@ import ArgumentParser
 import Caldera
 import CalderaDiffusion
 
-extension RandomSource.Generator: ExpressibleByArgument {}
+extension RandomSource: ExpressibleByArgument {}
 
 /// How the way from noise to picture is walked.
 struct SamplingArguments: ParsableArguments {
@@ -57,7 +57,7 @@ struct SamplingArguments: ParsableArguments {
         help: ArgumentHelp(
             "Whose noise the seed stands for: torch's generator on the cpu, or on cuda as the web UI has it. "
                 + "(default: cpu)"))
-    var rng: RandomSource.Generator?
+    var rng: RandomSource?
 
     @Option(
         parsing: .unconditional,
@@ -88,11 +88,11 @@ struct SamplingArguments: ParsableArguments {
         request.guidanceScale = guidanceScale
         request.guidanceRescale = guidanceRescale ?? 0
         request.scheduler = scheduler
-        request.grid = timesteps.map(ScheduleRequest.CustomGrid.timesteps) ?? sigmas.map(ScheduleRequest.CustomGrid.sigmas)
+        request.grid = timesteps.map(SamplingGrid.timesteps) ?? sigmas.map(SamplingGrid.sigmas)
         request.seed = seed
-        request.generator = rng ?? .cpu
+        request.randomSource = rng ?? .cpu
         if let variationSeed, let variationStrength {
-            request.variation = RandomSource.Variation(seed: variationSeed, strength: variationStrength)
+            request.variation = GenerationRequest.Variation(seed: variationSeed, strength: variationStrength)
         }
     }
 }

@@ -17,8 +17,8 @@ struct DenoisingJob {
     /// The rows of time ids for the negative prompt and for the prompt; empty for SD 1.x and 2.x.
     let timeIDs: (negative: [Float], positive: [Float])
 
-    /// Called behind each step with its estimate of the latents, where previews are wanted.
-    let preview: ((HostTensor) throws -> Void)?
+    /// Whether each step's estimate of the finished latents is wanted.
+    let previews: Bool
 
     /// What keeps a part of the picture.
     struct Inpainting {
@@ -49,11 +49,19 @@ final class Denoiser {
     /// Gives the memory of the recorded graph back.
     func release() { recorded = nil }
 
-    /// Seconds for compiling and for each step are added to `timings`; `progress` is called after each step with its
-    /// index and may throw to stop the run. Returns the last latents, fp32 [pictures, h, w, c].
+    /// What there is to say of a step that is done.
+    struct Step {
+        let index: Int
+        let seconds: Double
+        /// The estimate of the finished latents, where it was asked for.
+        let estimate: HostTensor?
+    }
+
+    /// Seconds for compiling and for each step are added to `timings`; `progress` is called after each step and may throw
+    /// to stop the run. Returns the last latents, fp32 [pictures, h, w, c].
     /// Throws `CalderaError` with the layer's name at the first step whose latents are not finite numbers.
     func run(
-        _ job: DenoisingJob, _ timings: inout PipelineTimings, progress: (_ index: Int, _ seconds: Double) throws -> Void
+        _ job: DenoisingJob, _ timings: inout PipelineTimings, progress: (Step) throws -> Void
     ) throws -> HostTensor {
         let graph = plans.denoising(job)
         let executable = try timings.add(to: \.compile) { try compiled(graph) }
@@ -67,8 +75,8 @@ final class Denoiser {
             guard try executable.statesAreFinite() else {
                 throw CalderaError.notFinite(try executable.firstNonFinite(.step), part: "UNet")
             }
-            try progress(index, seconds)
-            if let preview = job.preview { try preview(executable.read("preview")) }
+            let estimate = job.previews ? try executable.read("preview") : nil
+            try progress(Step(index: index, seconds: seconds, estimate: estimate))
         }
         return try executable.read("latents")
     }
@@ -128,6 +136,11 @@ final class Denoiser {
         let rows = embeddings.flatMap { Array(repeating: $0, count: graph.pictures) }
         let channels = parts.unet.config.crossAttentionChannels
         try executable.write("context", HostTensor([graph.batch, graph.tokens, channels], rows.flatMap(\.context)))
+        if let channels = parts.unet.config.timeConditionChannels {
+            let embedding = GuidanceEmbedding.values(guidanceScale: job.guidanceScale, channels: channels)
+            let rows = Array(repeating: embedding, count: graph.batch)
+            try executable.write("guidance", HostTensor([graph.batch, channels], rows.flatMap { $0 }))
+        }
         guard let added = graph.added else { return }
         let ids = graph.guided ? [job.timeIDs.negative, job.timeIDs.positive] : [job.timeIDs.positive]
         let idRows = ids.flatMap { Array(repeating: $0, count: graph.pictures) }

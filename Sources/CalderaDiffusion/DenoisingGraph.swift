@@ -49,7 +49,7 @@ package struct DenoisingGraph: Hashable {
 
     /// Inputs, all written before the loop: `timesteps` fp32 [S]; `coefficients` fp32 [S, columns]; `context`
     /// [batch, T, C], the negative prompt's entries first; `text_embeds` [batch, P] and `time_ids` fp32 [batch·n] for
-    /// SDXL; `noise` fp32 [S, pictures, h, w, c] where the scheduler draws any; `mask` fp32 [1, h, w, 1] and `known` fp32
+    /// SDXL; `guidance` [batch, n] for distilled UNets; `noise` fp32 [S, pictures, h, w, c] where the scheduler draws any; `mask` fp32 [1, h, w, 1] and `known` fp32
     /// [pictures, h, w, c] where a part of the picture stays, with `known_noise` of the same shape for blending.
     /// States: `latents` fp32 [pictures, h, w, c], `state1`... of the same shape where the scheduler remembers earlier
     /// steps, `step` int32 [1]. Output `preview`, of the latents' shape, where asked for.
@@ -128,12 +128,18 @@ package struct DenoisingGraph: Hashable {
     private func conditioning(_ graph: Graph, _ unet: UNet, _ step: Tensor) -> UNet.Conditioning {
         let context = graph.input("context", [batch, tokens, unet.config.crossAttentionChannels], graph.dtype)
         let timesteps = graph.input("timesteps", [steps], .float32)
+        // What a distilled UNet knows the guidance scale by.
+        let guidance = unet.config.timeConditionChannels.map {
+            graph.input("guidance", [batch, $0], graph.dtype)
+        }
         let conditioning = added.map { added in
             UNet.AddedConditioning(
                 textEmbeds: graph.input("text_embeds", [batch, added.textChannels], graph.dtype),
                 timeIDs: graph.input("time_ids", [batch * added.timeIDs], .float32))
         }
-        return UNet.Conditioning(timesteps: timesteps, step: step, context: context, added: conditioning)
+        return UNet.Conditioning(
+            timesteps: timesteps, step: step, context: context, added: conditioning,
+            timestepCondition: guidance)
     }
 
     /// fp32 [batch, h, w, c] -> the guided output [pictures, h, w, c].

@@ -9,6 +9,8 @@ package final class DiffusionPipeline {
     private let base: Denoiser
     /// Takes over behind a share of the steps, where there is one.
     private let refiner: Denoiser?
+    /// What shows each step's estimate, where previews are wanted.
+    package var previewDecoder: PreviewDecoder?
     private var parts: PipelineParts { base.plans.parts }
 
     /// Throws `CalderaError` when the parts do not fit each other.
@@ -55,30 +57,33 @@ package final class DiffusionPipeline {
         for (stage, conditioning) in zip(stages, conditionings) {
             let schedule = stage.schedule
             let job = DenoisingJob(
-                schedule: schedule, guided: request.guided,
-                guidanceScale: request.guidanceScale * conditioning.guidanceFactor, guidanceRescale: request.guidanceRescale,
+                schedule: schedule, guided: stage.denoiser.plans.parts.guides(request),
+                guidanceScale: request.guidanceScale * conditioning.guidanceFactor,
+                guidanceRescale: request.guidanceRescale,
                 latents: latents, noise: schedule.usesNoise ? noise.draw(schedule) : nil,
                 inpainting: start.inpainting, conditioning: conditioning, timeIDs: stage.timeIDs(request),
-                preview: request.previews ? previewDecoder.map { decoder in
-                    { latents in try progress(.preview(decoder.picture(latents))) }
-                } : nil)
+                previews: previewDecoder != nil)
             let before = timings.steps.count
-            latents = try stage.denoiser.run(job, &timings) { index, seconds in
-                try progress(.step(index: before + index, of: total, seconds: seconds))
+            latents = try stage.denoiser.run(job, &timings) { step in
+                try progress(.step(index: before + step.index, of: total, seconds: step.seconds))
+                guard let previewDecoder, let estimate = step.estimate else { return }
+                try progress(.preview(previewDecoder.picture(estimate)))
             }
             // Two UNets are never held at once.
             if stages.count > 1 { stage.denoiser.release() }
         }
         try progress(.decoding)
         let pictures = try timings.add(to: \.decode) { try coder.decode(latents) }
-        return PipelineResult(latents: latents, pictures: pictures, timings: timings)
+        return PipelineResult(
+            latents: latents, pictures: pictures, timings: timings, warnings: conditionings[0].warnings)
     }
 
     /// Device bytes that a batch of `pictures` would need while it denoises.
     package func memoryNeeded(_ request: PipelineRequest, pictures: Int) throws -> Int {
         try stages(request).map { stage in
             try stage.denoiser.plans.denoiser(
-                stage.denoiser.plans.denoising(request, schedule: stage.schedule, pictures: pictures)).totalSize
+                stage.denoiser.plans.denoising(request, schedule: stage.schedule, pictures: pictures)
+            ).totalSize
         }.max() ?? 0
     }
 
@@ -110,14 +115,15 @@ package final class DiffusionPipeline {
     private func conditioning(_ request: PipelineRequest, _ stage: Stage) throws -> Conditioning {
         try PromptEncoder(plans: stage.denoiser.plans, backend: backend).encode(
             ConditioningRequest(
-                prompt: request.prompt, negativePrompt: request.negativePrompt, isGuided: request.guided,
+                prompt: request.prompt, negativePrompt: request.negativePrompt,
+                isGuided: stage.denoiser.plans.parts.guides(request),
                 syntax: request.promptSyntax, clipSkip: request.clipSkip, steps: stage.schedule.steps.count))
     }
 
     private func noiseSource(_ request: PipelineRequest) -> NoiseSource {
         let scale = parts.autoencoder.downscale
         return NoiseSource(
-            request.random, height: request.height / scale, width: request.width / scale,
+            request.seeds, height: request.height / scale, width: request.width / scale,
             channels: parts.unet.config.outChannels)
     }
 

@@ -1,61 +1,50 @@
 import CalderaGraph
 
-/// Where the noise of a batch comes from.
-package struct RandomSource: Sendable, Equatable {
-    /// Which of torch's generators is reproduced.
-    package enum Generator: String, Sendable, CaseIterable {
-        /// `torch.Generator("cpu")`, diffusers' usual advice.
-        case cpu
-        /// `torch.Generator("cuda")`, what the web UI draws from.
-        case cuda
-    }
-
-    /// Part of another seed's noise, mixed into the first latents.
-    package struct Variation: Sendable, Equatable {
+/// What the noise of a batch is made from.
+package struct PictureSeeds: Sendable, Equatable {
+    /// The seeds of one picture.
+    package struct Draw: Sendable, Equatable {
         package let seed: UInt64
-        /// From 0, none of the other, to 1, all of it.
-        package let strength: Double
+        /// The seed of the noise that is mixed into the first latents, where there is any.
+        package let variationSeed: UInt64?
 
-        package init(seed: UInt64, strength: Double) {
+        package init(seed: UInt64, variationSeed: UInt64? = nil) {
             self.seed = seed
-            self.strength = strength
+            self.variationSeed = variationSeed
         }
     }
 
     /// One picture for each.
-    package var seeds: [UInt64]
-    package var generator: Generator
-    package var variation: Variation?
+    package var draws: [Draw]
+    package var source: RandomSource
+    /// How much of the variation seeds' noise is mixed in: from 0, none of it, to 1, nothing else.
+    package var variationStrength: Double
 
-    package init(seeds: [UInt64], generator: Generator = .cpu, variation: Variation? = nil) {
-        self.seeds = seeds
-        self.generator = generator
-        self.variation = variation
+    package init(draws: [Draw], source: RandomSource = .cpu, variationStrength: Double = 0) {
+        self.draws = draws
+        self.source = source
+        self.variationStrength = variationStrength
     }
 
-    func stream(_ seed: UInt64) -> any NormalStream {
-        switch generator {
-        case .cpu: TorchRandom(seed: seed)
-        case .cuda: PhiloxRandom(seed: seed)
-        }
-    }
+    package init(seeds: [UInt64]) { self.init(draws: seeds.map { Draw(seed: $0) }) }
 }
 
 /// The noise of several pictures, each from its own seed's stream, in the order in which diffusers draws it (`randn_tensor`
 /// with a list of generators).
 struct NoiseSource {
     private var streams: [any NormalStream]
-    private let variations: (streams: [any NormalStream], strength: Double)?
+    private let variations: [VariationNoise?]
+    private let source: RandomSource
     let height: Int
     let width: Int
     let channels: Int
 
-    init(_ source: RandomSource, height: Int, width: Int, channels: Int) {
-        streams = source.seeds.map(source.stream)
-        variations = source.variation.map { variation in
-            // The web UI counts the variation's seed up with the picture's.
-            (source.seeds.indices.map { source.stream(variation.seed &+ UInt64($0)) }, variation.strength)
+    init(_ seeds: PictureSeeds, height: Int, width: Int, channels: Int) {
+        streams = seeds.draws.map { seeds.source.stream(seed: $0.seed) }
+        variations = seeds.draws.map { draw in
+            draw.variationSeed.map { VariationNoise(seed: $0, strength: seeds.variationStrength) }
         }
+        source = seeds.source
         self.height = height
         self.width = width
         self.channels = channels
@@ -65,14 +54,10 @@ struct NoiseSource {
 
     /// What the first latents are made of: fp32 [pictures, h, w, c].
     mutating func drawFirst() -> HostTensor {
-        let drawn = next()
-        guard let variations else { return tensor(drawn) }
-        let mixed = zip(drawn, variations.streams).map { base, stream in
-            var stream = stream
-            return VariationNoise.mixed(
-                base, stream.normal(count: base.count), strength: variations.strength, channels: channels, width: width)
-        }
-        return tensor(mixed)
+        tensor(
+            zip(next(), variations).map { noise, variation in
+                variation?.applied(to: noise, height: height, width: width, source: source) ?? noise
+            })
     }
 
     /// The next tensor of each stream: fp32 [pictures, h, w, c].

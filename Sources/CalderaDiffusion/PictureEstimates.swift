@@ -4,10 +4,7 @@ extension Schedule {
     /// with latents i·x0 + n·ε, x0 = (x - n·ε)/i, where ε follows from the output by the prediction type.
     var pictureEstimates: [LinearForm] {
         let before = [start] + steps.map(\.level)
-        return zip(steps, before).map { step, level in
-            if let estimate = step.estimate { return estimate }
-            return prediction.estimate(level)
-        }
+        return zip(steps, before).map { prediction.estimate($1) }
     }
 }
 

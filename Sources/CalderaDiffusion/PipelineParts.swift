@@ -110,6 +110,12 @@ package struct PipelineParts {
     /// Whether the UNet takes a mask and the latents of the masked picture beside its own (inpainting models).
     var takesMask: Bool { unet.config.inChannels == 2 * autoencoder.latentChannels + 1 }
 
+    /// Guidance costs a second evaluation: at a scale of 1 or below diffusers leaves it out, and a UNet that was distilled
+    /// with guidance is told the scale instead.
+    func guides(_ request: PipelineRequest) -> Bool {
+        request.guidanceScale > 1 && unet.config.timeConditionChannels == nil
+    }
+
     /// The rows of time ids for the negative prompt and for the prompt; empty for SD 1.x and 2.x.
     func timeIDs(_ request: PipelineRequest) -> (negative: [Float], positive: [Float]) {
         guard unet.config.addsTextTime else { return ([], []) }

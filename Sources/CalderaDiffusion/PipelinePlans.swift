@@ -70,9 +70,9 @@ package struct PipelinePlans {
         return DenoisingGraph(
             pictures: pictures, height: request.height / scale, width: request.width / scale,
             steps: schedule.steps.count, tokens: parts.encoders.first?.tokenizer.maxLength ?? 0,
-            added: added(parts.timeIDs(request).positive), guided: request.guided,
-            rescaled: request.guided && request.guidanceRescale > 0, noisy: schedule.usesNoise,
-            states: schedule.stateCount, inpainting: inpainting(request.source?.mask != nil), previews: request.previews)
+            added: added(parts.timeIDs(request).positive), guided: parts.guides(request),
+            rescaled: parts.guides(request) && request.guidanceRescale > 0, noisy: schedule.usesNoise,
+            states: schedule.stateCount, inpainting: inpainting(request.source?.mask != nil), previews: false)
     }
 
     /// The graph that a job runs on.
@@ -81,7 +81,7 @@ package struct PipelinePlans {
             pictures: job.latents.shape[0], height: job.latents.shape[1], width: job.latents.shape[2],
             steps: job.schedule.steps.count, tokens: job.conditioning.tokens, added: added(job.timeIDs.positive),
             guided: job.guided, rescaled: job.guided && job.guidanceRescale > 0, noisy: job.noise != nil,
-            states: job.schedule.stateCount, inpainting: inpainting(job.inpainting != nil), previews: job.preview != nil)
+            states: job.schedule.stateCount, inpainting: inpainting(job.inpainting != nil), previews: job.previews)
     }
 
     private func added(_ timeIDs: [Float]) -> DenoisingGraph.Added? {

@@ -21,7 +21,7 @@ package struct PipelineRequest: Sendable {
     package var scheduler: String?
     /// Timesteps or noise levels to use instead of the scheduler's own.
     package var grid: ScheduleRequest.CustomGrid?
-    package var random: RandomSource
+    package var seeds: PictureSeeds
     /// The picture to start from; nil starts from noise.
     package var source: SourcePicture?
     /// SDXL's micro-conditioning; nil takes the picture's own size.
@@ -29,12 +29,10 @@ package struct PipelineRequest: Sendable {
     /// The share of the way after which the refiner takes over (diffusers `denoising_end` and `denoising_start`).
     package var refinerStart: Double?
     package var tiling = Tiling.auto
-    /// Whether `PipelineEvent.preview` is reported behind each step.
-    package var previews = false
 
     package init(
         prompt: String, negativePrompt: String?, width: Int, height: Int, steps: Int, guidanceScale: Double,
-        random: RandomSource, scheduler: String?
+        seeds: PictureSeeds, scheduler: String?
     ) {
         self.prompt = prompt
         self.negativePrompt = negativePrompt
@@ -42,14 +40,12 @@ package struct PipelineRequest: Sendable {
         self.height = height
         self.steps = steps
         self.guidanceScale = guidanceScale
-        self.random = random
+        self.seeds = seeds
         self.scheduler = scheduler
     }
 
-    /// Guidance costs a second evaluation, and at a scale of 1 or below diffusers leaves it out.
-    package var guided: Bool { guidanceScale > 1 }
     /// Pictures that are made side by side.
-    package var pictures: Int { random.seeds.count }
+    package var pictures: Int { seeds.draws.count }
 }
 
 /// A picture to change, and the part of it that may change.
@@ -69,19 +65,19 @@ package struct SourcePicture: Sendable {
 }
 
 /// The sizes that SDXL was told of each training picture (Podell et al. 2023, section 2.2), in pixels, height first.
-package struct SizeConditioning: Sendable, Equatable {
-    package var original: Extent?
-    package var crop = Extent(height: 0, width: 0)
-    package var target: Extent?
+public struct SizeConditioning: Sendable, Equatable {
+    public var original: Extent?
+    public var crop = Extent(height: 0, width: 0)
+    public var target: Extent?
     /// What the refiner is told instead of a target size, for the prompt and for the negative prompt.
-    package var aestheticScore = 6.0
-    package var negativeAestheticScore = 2.5
+    public var aestheticScore = 6.0
+    public var negativeAestheticScore = 2.5
 
-    package struct Extent: Sendable, Equatable {
-        package var height: Int
-        package var width: Int
+    public struct Extent: Sendable, Equatable {
+        public var height: Int
+        public var width: Int
 
-        package init(height: Int, width: Int) {
+        public init(height: Int, width: Int) {
             self.height = height
             self.width = width
         }
@@ -89,7 +85,7 @@ package struct SizeConditioning: Sendable, Equatable {
         fileprivate var values: [Float] { [Float(height), Float(width)] }
     }
 
-    package init() {}
+    public init() {}
 
     /// The row of time ids (diffusers `_get_add_time_ids`).
     func timeIDs(picture: Extent, scored: Bool, negative: Bool) -> [Float] {
@@ -100,7 +96,7 @@ package struct SizeConditioning: Sendable, Equatable {
 }
 
 /// Whether the autoencoder works on tiles of the picture.
-package enum Tiling: String, Sendable, CaseIterable {
+public enum Tiling: String, Sendable, CaseIterable {
     /// Where the whole picture would not fit the memory.
     case auto
     case on
@@ -139,4 +135,6 @@ package struct PipelineResult: Sendable {
     /// fp32 [pictures, H, W, 3] in about -1...1.
     package let pictures: HostTensor
     package let timings: PipelineTimings
+    /// Sentences for the person who asked.
+    package let warnings: [String]
 }

@@ -85,8 +85,7 @@ public struct ModelFolder: Sendable {
     ///   variant, that one.
     /// Throws `CalderaError` when there are none, naming what was looked for, and when a file is broken.
     public func weights(_ component: String, variant: String?) throws -> any WeightSource {
-        let found = try WeightFiles(folder: try folder(component)).resolve(variant: variant)
-        return found.isIndex ? try ShardedWeights(index: found.path) : try WeightFile.open(found.path)
+        try WeightFile.open(folder: folder(component), variant: variant)
     }
 
     private static func components(_ index: JSONConfig) throws -> [String: Component] {

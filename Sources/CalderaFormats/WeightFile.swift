@@ -10,6 +10,14 @@ public enum WeightFile {
         case .pickle: try PickleFile(path)
         }
     }
+
+    /// The weights in a component's own folder: one file, or several with an index.
+    /// - Parameter variant: see `ModelFolder.weights`.
+    /// Throws `CalderaError` when there are none, naming what was looked for, and when a file is broken.
+    public static func open(folder: String, variant: String? = nil) throws -> any WeightSource {
+        let found = try WeightFiles(folder: folder).resolve(variant: variant)
+        return found.isIndex ? try ShardedWeights(index: found.path) : try open(found.path)
+    }
 }
 
 /// The forms in which weights are published.

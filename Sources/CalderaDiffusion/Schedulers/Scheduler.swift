@@ -56,6 +56,7 @@ package struct Schedule: Sendable, Equatable {
     package let sigmas: [Double]
     /// Evaluations of one full step: 2 for the Heun family (diffusers `scheduler.order`).
     package let order: Int
+    let prediction: PredictionType
 
     package var timesteps: [Float] { steps.map(\.timestep) }
     package var usesNoise: Bool { steps.contains(where: \.drawsNoise) }
@@ -74,24 +75,28 @@ package struct Schedule: Sendable, Equatable {
                     + "'\(prediction.rawValue)': the noise schedule leaves no signal or no noise there; "
                     + "use another scheduler or timestep_spacing")
         }
-        self.init(steps: steps, initNoiseSigma: initNoiseSigma, start: start, sigmas: sigmas, order: order)
+        self.init(
+            steps: steps, initNoiseSigma: initNoiseSigma, start: start, sigmas: sigmas, order: order,
+            prediction: prediction)
     }
 
     private init(
-        steps: [StepCoefficients], initNoiseSigma: Double, start: NoiseLevel, sigmas: [Double], order: Int
+        steps: [StepCoefficients], initNoiseSigma: Double, start: NoiseLevel, sigmas: [Double], order: Int,
+        prediction: PredictionType
     ) {
         self.steps = steps
         self.initNoiseSigma = initNoiseSigma
         self.start = start
         self.sigmas = sigmas
         self.order = order
+        self.prediction = prediction
     }
 
     /// The first `count` evaluations, for a picture that another model finishes (diffusers `denoising_end`).
     package func prefix(_ count: Int) -> Schedule {
         Schedule(
             steps: Array(steps.prefix(count)), initNoiseSigma: initNoiseSigma, start: start, sigmas: sigmas,
-            order: order)
+            order: order, prediction: prediction)
     }
 }
 
