@@ -26,32 +26,39 @@ public struct Explanation: Codable, Sendable {
     public let width: Int
     public let height: Int
     public let stages: [StagePlan]
+    /// Device bytes of each part alone, as they will be allocated, and the most at any time.
+    public let memory: [PartMemory]
+    public let peakDeviceBytes: Int
+
+    public struct PartMemory: Codable, Sendable {
+        public let name: String
+        public let deviceBytes: Int
+        /// Of the weights, those that do not stay in memory but are read again at each use.
+        public let streamedWeightBytes: Int
+    }
 }
 
 /// Plans without loading weights or computing.
 public enum Explainer {
     /// Plans one picture with the model's own defaults. Throws as `ImageGenerator` does.
     public static func explain(
-        model path: String?, variant: String? = nil, width: Int? = nil, height: Int? = nil,
-        device: DeviceChoice = .auto,
-        precision: Precision? = nil
+        _ options: ModelOptions = ModelOptions(), width: Int? = nil, height: Int? = nil,
+        device: DeviceChoice = .auto, precision: Precision? = nil, memoryLimit: Int? = nil
     ) throws -> Explanation {
-        let model = try ModelLoader.open(try path ?? EmbeddedModel.path(), variant: variant)
+        let model = try ModelLoader.open(options)
         let selection = try DeviceSelection(device, precision: precision)
-        let plans = PipelinePlans(parts: model.parts, precision: selection.precision, limits: selection.backend.limits)
-        let request = try model.resolved(GenerationRequest(prompt: "", width: width, height: height))
-        let batch = request.guided ? 2 : 1
-        let encoders = try model.parts.encoders.map { part in
-            stages(part.name, try plans.encoder(part, batch: batch), selection.backend)
+        selection.backend.memoryLimit = memoryLimit
+        let pipeline = try DiffusionPipeline(
+            parts: model.parts, backend: selection.backend, precision: selection.precision)
+        let request = try model.planned(width: width, height: height)
+        let stages = try pipeline.plans(request).flatMap { part in
+            Self.stages(part.name, part.plan, selection.backend)
         }
-        let denoiser = try plans.denoiser(model.denoising(request, plans))
-        let scale = model.parts.autoencoder.config.downscale
-        let decoder = try plans.decoder(height: request.height / scale, width: request.width / scale)
+        let memory = try pipeline.predictMemory(request)
         return Explanation(
             device: selection.backend.name, precision: selection.precision.rawValue, width: request.width,
-            height: request.height,
-            stages: encoders.flatMap { $0 } + stages("unet", denoiser, selection.backend)
-                + stages("vae decoder", decoder, selection.backend))
+            height: request.height, stages: stages, memory: memory.parts.map(Explanation.PartMemory.init),
+            peakDeviceBytes: memory.peak)
     }
 
     private static func stages(_ name: String, _ plan: Plan, _ backend: any Backend) -> [Explanation.StagePlan] {
@@ -71,5 +78,12 @@ public enum Explainer {
         Explanation.NodeLine(
             label: node.label, operation: node.op.name, shape: node.output.shape.extents,
             kernel: backend.describe(node, in: plan))
+    }
+}
+
+extension Explanation.PartMemory {
+    init(_ part: MemoryPrediction.Part) {
+        self.init(
+            name: part.name, deviceBytes: part.forecast.total, streamedWeightBytes: part.forecast.streamedWeights)
     }
 }

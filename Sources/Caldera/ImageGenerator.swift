@@ -118,7 +118,9 @@ public final class ImageGenerator {
     private func batchSize(_ request: PipelineRequest) throws -> Int {
         var batch = min(request.pictures, 16)
         guard let available = backend.availableMemory else { return batch }
-        while batch > 1, try pipeline.memoryNeeded(request, pictures: batch) > available { batch = (batch + 1) / 2 }
+        while batch > 1, try !pipeline.keepsWeights(request, pictures: batch, within: available) {
+            batch = (batch + 1) / 2
+        }
         return batch
     }
 

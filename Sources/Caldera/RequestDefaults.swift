@@ -34,6 +34,16 @@ extension LoadedModel {
         return resolved
     }
 
+    /// A picture of that size with the model's own defaults, for what is planned and never run.
+    func planned(width: Int?, height: Int?) throws -> PipelineRequest {
+        let (width, height) = (width ?? defaults.width, height ?? defaults.height)
+        try check(width, "width")
+        try check(height, "height")
+        return PipelineRequest(
+            prompt: "", negativePrompt: nil, width: width, height: height, steps: defaults.steps,
+            guidanceScale: defaults.guidanceScale, seeds: PictureSeeds(seeds: [0]), scheduler: nil)
+    }
+
     /// The scheduler of that name, or the model's own. Throws for one that Caldera does not have.
     func scheduler(_ name: String?) throws -> any Scheduler {
         try SchedulerRegistry.make(name: name, config: parts.scheduler)

@@ -25,6 +25,13 @@ struct DeviceOptions: ParsableArguments {
             valueName: "precision"))
     var precision: Precision?
 
+    @Option(
+        help: ArgumentHelp(
+            "The most memory to use, such as 3GiB or 800MiB: parts are loaded in turn, and weights that do not fit are read "
+                + "again at each step. (default: what there is)", valueName: "size"),
+        transform: Numbers.memory)
+    var maxMemory: Int?
+
     var choice: DeviceChoice { device ?? .auto }
 }
 
@@ -145,5 +152,20 @@ enum Numbers {
             throw ValidationError("it must be two whole numbers such as 0,128")
         }
         return SizeConditioning.Extent(height: sides[1], width: sides[0])
+    }
+
+    /// Bytes, as 3GiB, 800MiB, 2GB or 500000000.
+    static func memory(_ text: String) throws -> Int {
+        let units = [
+            "gib": 1 << 30, "mib": 1 << 20, "kib": 1 << 10, "gb": 1_000_000_000, "mb": 1_000_000, "kb": 1000,
+            "g": 1 << 30, "m": 1 << 20, "k": 1 << 10, "b": 1, "": 1,
+        ]
+        let lowered = text.lowercased()
+        let digits = lowered.prefix { $0.isNumber || $0 == "." }
+        let unit = lowered.dropFirst(digits.count).trimmingCharacters(in: .whitespaces)
+        guard let number = Double(digits), let factor = units[unit], number > 0, number * Double(factor) < 0x1p62 else {
+            throw ValidationError("it must be a size such as 3GiB or 800MiB")
+        }
+        return Int(number * Double(factor))
     }
 }

@@ -6,13 +6,7 @@ struct ExplainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "explain", abstract: "Show the plan: stages, fused nodes, memory, and the kernel of each node.")
 
-    @Option(
-        help: ArgumentHelp("A model folder in the diffusers layout. (default: the embedded model)", valueName: "path"))
-    var model: String?
-
-    @Option(help: ArgumentHelp("Which weight files to take, such as fp16. (default: plain ones, else what is there)"))
-    var variant: String?
-
+    @OptionGroup var model: ModelArguments
     @OptionGroup var size: SizeOptions
     @OptionGroup var device: DeviceOptions
 
@@ -24,8 +18,8 @@ struct ExplainCommand: ParsableCommand {
     func run() throws {
         logging.bootstrap()
         let explanation = try Explainer.explain(
-            model: model, variant: variant, width: size.width, height: size.height, device: device.choice,
-            precision: device.precision)
+            model.options, width: size.width, height: size.height, device: device.choice, precision: device.precision,
+            memoryLimit: device.maxMemory)
         try StandardStreams.print(json ? JSONText.encode(explanation) : Self.text(explanation))
     }
 

@@ -11,94 +11,52 @@ struct GenerateCommand: ParsableCommand {
         commandName: "generate", abstract: "Draw pictures of what a text says.",
         discussion: "Prints the path of each picture, one a line.")
 
-    @Argument(help: "What the picture shall show; quote it.")
-    var prompt: String
-
-    @Option(parsing: .unconditional, help: ArgumentHelp("What it shall not show. (default: none)", valueName: "text"))
-    var negativePrompt: String?
-
-    @Option(
-        help: ArgumentHelp("A model folder in the diffusers layout. (default: the embedded model)", valueName: "path"))
-    var model: String?
-
-    @Option(help: ArgumentHelp("Which weight files to take, such as fp16. (default: plain ones, else what is there)"))
-    var variant: String?
-
-    @OptionGroup var size: SizeOptions
-
-    @Option(
-        parsing: .unconditional,
-        help: ArgumentHelp("Denoising steps. (default: the model's own)", valueName: "number"),
-        transform: Numbers.positive)
-    var steps: Int?
-
-    @Option(
-        parsing: .unconditional,
-        help: ArgumentHelp(
-            "How closely to follow the prompt; 1 or less switches guidance off. (default: the model's own)",
-            valueName: "scale"),
-        transform: Numbers.finite)
-    var guidanceScale: Double?
-
-    @Option(
-        parsing: .unconditional,
-        help: ArgumentHelp(
-            "The first picture's seed, the same noise as torch's CPU generator; the next ones count up. "
-                + "(default: drawn at random)", valueName: "number"),
-        transform: Numbers.seed)
-    var seed: UInt64?
-
-    @Option(
-        parsing: .unconditional,
-        help: ArgumentHelp("Pictures to draw, side by side where memory allows. (default: 1)", valueName: "number"),
-        transform: Numbers.positive)
-    var count: Int?
-
-    @Option(
-        help: ArgumentHelp(
-            "euler, euler_a, ddim, or diffusers' class name. (default: the model's own)", valueName: "name"))
-    var scheduler: String?
-
-    @OptionGroup var device: DeviceOptions
-
-    @Option(
-        name: .shortAndLong,
-        help: ArgumentHelp(
-            "A file that ends in .png, to be replaced if it exists (-1, -2, ... are added where there are several "
-                + "pictures), or an existing folder. (default: a new name made of prompt and seed in this folder)",
-            valueName: "path"))
-    var output: String?
-
-    @Option(
-        help: ArgumentHelp(
-            "Also write the latents as the last step left them: one fp32 tensor `latents` of [count, channels, "
-                + "height/8, width/8]. (default: not written)", valueName: "file.safetensors"))
-    var saveLatents: String?
-
-    @Flag(help: "Print one JSON object with paths, seeds, settings, timings in seconds and peak memory instead.")
-    var json = false
-
+    @OptionGroup(title: "Prompt") var text: PromptArguments
+    @OptionGroup(title: "Model") var model: ModelArguments
+    @OptionGroup(title: "Adapters") var adapters: AdapterArguments
+    @OptionGroup(title: "Refiner") var refiner: RefinerArguments
+    @OptionGroup(title: "Sampling") var sampling: SamplingArguments
+    @OptionGroup(title: "Picture") var size: SizeOptions
+    @OptionGroup(title: "Picture") var picture: PictureArguments
+    @OptionGroup(title: "Device") var device: DeviceOptions
+    @OptionGroup(title: "Output") var output: OutputArguments
     @OptionGroup var logging: LoggingOptions
 
+    private var options: ModelOptions {
+        var options = model.options
+        options.adapterFolder = adapters.loraFolder
+        options.allowsPartialAdapters = adapters.loraAllowPartial
+        options.refiner = refiner.refiner
+        options.previewDecoder = output.preview
+        return options
+    }
+
     private var request: GenerationRequest {
-        GenerationRequest(
-            prompt: prompt, negativePrompt: negativePrompt, width: size.width, height: size.height, steps: steps,
-            guidanceScale: guidanceScale, seed: seed, count: count ?? 1, scheduler: scheduler)
+        var request = GenerationRequest(
+            prompt: text.prompt, width: size.width, height: size.height, count: output.count ?? 1)
+        text.apply(to: &request)
+        sampling.apply(to: &request)
+        picture.apply(to: &request)
+        request.adapters = adapters.lora
+        if let start = refiner.refinerStart { request.refinerStart = start }
+        return request
     }
 
     func run() throws {
         logging.bootstrap()
         let start = ContinuousClock.now
         let request = request
-        let output = try OutputNaming(output, prompt: prompt, count: request.count)
-        if let saveLatents { try OutputNaming.checkLatents(saveLatents) }
+        let naming = try OutputNaming(output.output, prompt: text.prompt, count: request.count)
+        if let path = output.saveLatents { try OutputNaming.checkLatents(path) }
+        if output.preview != nil { try OutputNaming.checkPicture(output.previewPath) }
         let display = ProgressDisplay(pictures: request.count, plain: logging.verbose)
         let result = try generate(request, display)
-        let paths = try save(result, output)
-        guard json else { return }
+        let paths = try save(result, naming)
+        guard output.json else { return }
         let total = (ContinuousClock.now - start) / .seconds(1)
         let report = GenerationReport(
-            result, request: request, model: model, outputs: paths, latents: saveLatents, totalSeconds: total)
+            result, request: request, model: model.model, outputs: paths, latents: output.saveLatents,
+            totalSeconds: total)
         try StandardStreams.print(JSONText.encode(report))
     }
 
@@ -106,12 +64,16 @@ struct GenerateCommand: ParsableCommand {
         defer { display.finish() }
         display.show(stage: "loading the model")
         let generator = try ImageGenerator(
-            model: model, variant: variant, device: device.choice, precision: device.precision)
+            options, device: device.choice, precision: device.precision, memoryLimit: device.maxMemory)
         try generator.validate(request)
         let log = Logger(label: "caldera.generate")
-        log.debug("device \(generator.deviceName), model \(model ?? "embedded")")
-        let result = try generator.generate(request) { display.update($0) }
+        log.debug("device \(generator.deviceName), model \(model.model ?? "embedded")")
+        let result = try generator.generate(request) { progress in
+            if case .preview(let picture) = progress { try show(picture) }
+            display.update(progress)
+        }
         log.debug("\(Self.summary(result))")
+        for warning in result.warnings { log.warning("\(warning)") }
         return result
     }
 
@@ -129,16 +91,22 @@ struct GenerateCommand: ParsableCommand {
     }
 
     /// Writes the latents, then each picture, and prints each path as soon as its file is there.
-    private func save(_ result: GenerationResult, _ output: OutputNaming) throws -> [String] {
-        if let saveLatents {
+    private func save(_ result: GenerationResult, _ naming: OutputNaming) throws -> [String] {
+        if let saveLatents = output.saveLatents {
             try SafetensorsWriter.write([SafetensorsWriter.Tensor("latents", result.latents)], to: saveLatents)
         }
         return try result.images.enumerated().map { index, image in
-            let path = output.path(index: index, seed: image.seed)
+            let path = naming.path(index: index, seed: image.seed)
             try PNGFile.write(Self.picture(image), to: path)
-            if !json { try StandardStreams.print(path) }
+            if !output.json { try StandardStreams.print(path) }
             return path
         }
+    }
+
+    /// Replaces the preview's file.
+    private func show(_ picture: PreviewImage) throws {
+        try PNGFile.write(
+            PNGPicture(width: picture.width, height: picture.height, rgb: picture.rgb), to: output.previewPath)
     }
 
     /// The picture with its parameters where the web UI and its relatives look for them.

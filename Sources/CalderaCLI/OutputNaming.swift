@@ -64,6 +64,15 @@ struct OutputNaming {
         try checkNotFolder(path)
     }
 
+    /// Throws `CalderaError` when a preview could not be written there.
+    static func checkPicture(_ path: String) throws {
+        guard stem(of: path, extension: ".png") != nil else {
+            throw CalderaError.usage("--preview-output \(path) must end in .png.")
+        }
+        try checkFolder(folder(of: path))
+        try checkNotFolder(path)
+    }
+
     // MARK: Names
 
     /// The prompt's words as a file name: letters and digits of any script, in lower case, joined by hyphens. A long

@@ -32,6 +32,7 @@ final class ProgressDisplay {
         case .step(let index, let steps, let firstPicture, let pictures, let seconds):
             tracker.add(index: index, steps: steps, firstPicture: firstPicture, side: pictures, seconds: seconds)
             showStep()
+        case .preview: break
         }
     }
 

@@ -11,7 +11,7 @@ package final class DiffusionPipeline {
     private let refiner: Denoiser?
     /// What shows each step's estimate, where previews are wanted.
     package var previewDecoder: PreviewDecoder?
-    private var parts: PipelineParts { base.plans.parts }
+    var parts: PipelineParts { base.plans.parts }
 
     /// Throws `CalderaError` when the parts do not fit each other.
     package init(
@@ -39,6 +39,8 @@ package final class DiffusionPipeline {
     ) throws -> PipelineResult {
         var timings = PipelineTimings()
         let stages = try stages(request)
+        // Under a limit each part has all of it in its turn, and a UNet takes what it can.
+        if backend.memoryLimit != nil { releaseAll() }
         try checkDecoder(request)
         try progress(.encoding)
         let conditionings = try timings.add(to: \.encode) {
@@ -78,19 +80,15 @@ package final class DiffusionPipeline {
             latents: latents, pictures: pictures, timings: timings, warnings: conditionings[0].warnings)
     }
 
-    /// Device bytes that a batch of `pictures` would need while it denoises.
-    package func memoryNeeded(_ request: PipelineRequest, pictures: Int) throws -> Int {
-        try stages(request).map { stage in
-            try stage.denoiser.plans.denoiser(
-                stage.denoiser.plans.denoising(request, schedule: stage.schedule, pictures: pictures)
-            ).totalSize
-        }.max() ?? 0
+    /// Takes UNet weights from their source again, which now lends these in another form.
+    package func replaceWeights(_ names: Set<String>) throws {
+        if !names.isEmpty { try base.replaceWeights(names) }
     }
 
     // MARK: Stages
 
     /// One model's share of the steps.
-    private struct Stage {
+    struct Stage {
         let denoiser: Denoiser
         let schedule: Schedule
 
@@ -99,7 +97,7 @@ package final class DiffusionPipeline {
         }
     }
 
-    private func stages(_ request: PipelineRequest) throws -> [Stage] {
+    func stages(_ request: PipelineRequest) throws -> [Stage] {
         let schedule = try parts.schedule(request)
         guard let refiner, let start = request.refinerStart else {
             return [Stage(denoiser: base, schedule: schedule)]
@@ -134,12 +132,15 @@ package final class DiffusionPipeline {
         try coder(tiling).decode(latents)
     }
 
-    private func coder(_ tiling: Tiling) -> LatentCoder {
+    func coder(_ tiling: Tiling) -> LatentCoder {
         // Where a part does not fit beside a UNet, the next picture of this shape compiles the UNet again.
-        LatentCoder(plans: base.plans, backend: backend, tiling: tiling) { [base, refiner] in
-            base.release()
-            refiner?.release()
-        }
+        LatentCoder(plans: base.plans, backend: backend, tiling: tiling, makeRoom: releaseAll)
+    }
+
+    private func releaseAll() {
+        base.release()
+        refiner?.release()
+        previewDecoder?.release()
     }
 
     /// Throws where the picture could be denoised but never decoded: better now than behind the last step.

@@ -24,10 +24,14 @@ struct LatentCoder {
     private var parts: PipelineParts { plans.parts }
     private var scale: Int { parts.autoencoder.downscale }
 
+    /// What decodes a picture of that many pixels: all of it, or a tile.
+    func decoderPlan(height: Int, width: Int) throws -> Plan {
+        try work(.decoder, height: height / scale, width: width / scale, plans.autoencoderDType).plan
+    }
+
     /// Throws where a picture of that many pixels could never be decoded.
     func checkRoom(height: Int, width: Int) throws {
-        let work = try work(.decoder, height: height / scale, width: width / scale, plans.autoencoderDType)
-        try backend.checkRoom(for: work.plan, part: "decoder")
+        try backend.checkRoom(for: decoderPlan(height: height, width: width), part: "decoder")
     }
 
     // MARK: Decoding

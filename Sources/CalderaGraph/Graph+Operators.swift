@@ -168,9 +168,13 @@ extension Graph {
         _ terms: [(column: Int, source: Tensor)], coefficients: Tensor, step: Tensor, dtype: DType, label: String
     ) throws -> Tensor {
         guard let first = terms.first?.source else { throw CalderaError("\(label): a weighted sum of nothing.") }
+        guard terms.count <= Graph.largestWeightedSum else {
+            throw CalderaError(
+                "\(label): a weighted sum of \(terms.count) terms; \(Graph.largestWeightedSum) are the most that it may have."
+            )
+        }
         try check(
             coefficients.shape.rank == 2 && coefficients.dtype == .float32 && step.dtype == .int32
-                && terms.count <= Graph.largestWeightedSum
                 && terms.allSatisfy {
                     $0.source.shape == first.shape && (0..<coefficients.shape[1]).contains($0.column)
                 },

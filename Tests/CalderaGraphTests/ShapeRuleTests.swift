@@ -101,7 +101,7 @@ import Testing
                 terms, coefficients: $0.input("c", [4, 2], .float32), step: $0.input("s", [1], .int32),
                 dtype: .float32, label: "layer")
         },
-        Fault("weighted sum of too many", ["layer", "[4, 2]"]) {
+        Fault("weighted sum of too many", ["layer", "8 terms", "7"]) {
             let source = $0.input("x", [2, 3], .float32)
             _ = try $0.weightedSum(
                 Array(repeating: (0, source), count: Graph.largestWeightedSum + 1),

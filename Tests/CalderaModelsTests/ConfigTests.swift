@@ -33,7 +33,7 @@ struct ConfigTests {
     @Test(arguments: [
         ("act_fn", JSONValue.string("gelu")), ("center_input_sample", .bool(true)),
         ("class_embed_type", .string("timestep")), ("resnet_time_scale_shift", .string("scale_shift")),
-        ("time_cond_proj_dim", .int(256)), ("addition_embed_type", .string("image")),
+        ("addition_embed_type", .string("image")),
         ("dual_cross_attention", .bool(true)),
         ("conv_in_kernel", .int(1)), ("encoder_hid_dim", .int(64)), ("mid_block_type", .string("UNetMidBlock2D")),
     ])
@@ -53,7 +53,7 @@ struct ConfigTests {
         ("block_out_channels", JSONValue.array([])), ("block_out_channels", .array([.int(-64), .int(96), .int(128)])),
         ("norm_num_groups", .int(0)), ("norm_num_groups", .int(7)), ("layers_per_block", .int(0)),
         ("layers_per_block", .array([.int(1)])), ("attention_head_dim", .int(5)), ("in_channels", .int(1 << 40)),
-        ("norm_eps", .string("small")),
+        ("norm_eps", .string("small")), ("time_cond_proj_dim", .int(0)),
     ])
     func refusesSizesThatNoUNetHas(key: String, value: JSONValue) throws {
         let config = try Self.config("unet", [key: value])
@@ -69,6 +69,47 @@ struct ConfigTests {
     func namesAutoencoderSettingsThatItDoesNotCompute(key: String, value: JSONValue) throws {
         let wanted = key == "down_block_types" ? "AttnDownEncoderBlock2D" : key
         expect(wanted, from: try Self.config("vae", [key: value])) { try AutoencoderConfig($0) }
+    }
+
+    /// As the autoencoder of Playground v2.5 has them; one without the other would be another computation.
+    @Test func readsMeansAndDeviationsOfLatents() throws {
+        let numbers: JSONValue = .array([.double(-1.5), .int(2), .double(0.25), .int(1)])
+        let both = try AutoencoderConfig(
+            Self.config("vae", ["latents_mean": numbers, "latents_std": .array([.int(1), .int(2), .int(3), .int(4)])]))
+        #expect(both.latentScale.mean == [-1.5, 2, 0.25, 1])
+        #expect(both.latentScale.deviation == [1, 2, 3, 4])
+        expect("latents_std", from: try Self.config("vae", ["latents_mean": numbers])) { try AutoencoderConfig($0) }
+        expect("latents_std", from: try Self.config("vae", ["latents_mean": numbers, "latents_std": numbers])) {
+            try AutoencoderConfig($0)
+        }
+    }
+
+    @Test func theDefaultsOfATinyAutoencoderAreTAESDs() throws {
+        let empty = JSONConfig(["_class_name": .string("AutoencoderTiny")], path: "vae/config.json")
+        let config = try AutoencoderTinyConfig(empty)
+        #expect(config.encoderBlocks == [1, 3, 3, 3] && config.decoderBlocks == [3, 3, 3, 1])
+        #expect(config.encoderChannels == 64 && config.decoderChannels == 64)
+        let autoencoder = try makeAutoencoder(empty)
+        #expect(autoencoder is AutoencoderTiny)
+        #expect(autoencoder.downscale == 8 && autoencoder.latentChannels == 4 && autoencoder.encoding == .latents)
+        #expect(autoencoder.latentScale == LatentScale(scalingFactor: 1))
+    }
+
+    @Test(arguments: [
+        ("act_fn", JSONValue.string("gelu")), ("upsampling_scaling_factor", .int(4)), ("shift_factor", .double(0.5)),
+        ("num_decoder_blocks", .array([.int(3), .int(1)])), ("num_encoder_blocks", .array([])),
+        ("encoder_block_out_channels", .array([.int(64), .int(32), .int(64), .int(64)])),
+        ("scaling_factor", .double(-1)), ("unheard_of", .bool(true)),
+    ])
+    func namesTinyAutoencoderSettingsThatItDoesNotCompute(key: String, value: JSONValue) throws {
+        let config = JSONConfig([key: value], path: "vae/config.json")
+        expect(key, from: config) { try AutoencoderTinyConfig($0) }
+    }
+
+    @Test func namesAutoencodersThatItDoesNotKnow() throws {
+        expect("AutoencoderDC", from: try Self.config("vae", ["_class_name": .string("AutoencoderDC")])) {
+            try makeAutoencoder($0)
+        }
     }
 
     @Test(arguments: [

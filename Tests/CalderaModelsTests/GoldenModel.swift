@@ -5,7 +5,7 @@ import CalderaModels
 import CalderaTestSupport
 import Foundation
 
-/// A family of the golden fixtures: its configs, its weights, and what diffusers computed with them.
+/// A family of the golden fixtures, or some networks alone: its configs, its weights, and what diffusers computed with them.
 struct GoldenModel {
     let name: String
     let golden: GoldenFile
@@ -17,6 +17,13 @@ struct GoldenModel {
     init(_ name: String) throws {
         self.name = name
         tiny = TinyModel(GoldenModel.fixtures.appending(path: name))
+        golden = try tiny.golden()
+    }
+
+    /// Networks without a pipeline, which `Tools/goldens/networks.py` makes.
+    init(network name: String) throws {
+        self.name = name
+        tiny = TinyModel(TestPaths.fixture("networks/\(name)", of: "CalderaModelsTests"))
         golden = try tiny.golden()
     }
 
@@ -100,16 +107,22 @@ struct GoldenRun {
                 textEmbeds: graph.input("embeds", embeds.shape, dtype),
                 timeIDs: graph.input("time_ids", [ids.shape.count], .float32))
         }
+        var condition: Tensor?
+        if model.holds("\(group).timestep_cond") {
+            let values = try model.golden.tensor("\(group).timestep_cond")
+            inputs["timestep_cond"] = values
+            condition = graph.input("timestep_cond", values.shape, dtype)
+        }
         let conditioning = UNet.Conditioning(
             timesteps: graph.input("timesteps", [1], .float32), step: graph.state("step", [1], .int32),
-            context: graph.input("context", context.shape, dtype), added: added)
+            context: graph.input("context", context.shape, dtype), added: added, timestepCondition: condition)
         let output = try unet(graph, sample: graph.input("sample", sample.shape, dtype), conditioning)
         graph.output("output", output)
         return try errors(graph, model.weights("unet"), inputs) { "\(group).\($0)" }["output"] ?? .infinity
     }
 
     func decoder(_ group: String) throws -> Double {
-        let autoencoder = AutoencoderKL(try AutoencoderConfig(model.config("vae")))
+        let autoencoder = try makeAutoencoder(model.config("vae"))
         let latents = try model.golden.channelsLast("\(group).latents")
         let graph = Graph(dtype: dtype)
         graph.output(
@@ -119,11 +132,12 @@ struct GoldenRun {
     }
 
     func encoder(_ group: String) throws -> Double {
-        let autoencoder = AutoencoderKL(try AutoencoderConfig(model.config("vae")))
+        let autoencoder = try makeAutoencoder(model.config("vae"))
         let image = try model.golden.channelsLast("\(group).image")
         let graph = Graph(dtype: dtype)
-        graph.output("moments", try autoencoder.encode(graph, picture: graph.input("image", image.shape, dtype)))
-        return try errors(graph, model.weights("vae"), ["image": image]) { "\(group).\($0)" }["moments"] ?? .infinity
+        let output = autoencoder.encoding == .moments ? "moments" : "encoded"
+        graph.output(output, try autoencoder.encode(graph, picture: graph.input("image", image.shape, dtype)))
+        return try errors(graph, model.weights("vae"), ["image": image]) { "\(group).\($0)" }[output] ?? .infinity
     }
 
     /// Runs both stages and compares every output with the golden of the name that `golden` gives it.
