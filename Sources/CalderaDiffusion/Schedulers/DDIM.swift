@@ -1,5 +1,3 @@
-import CalderaGraph
-
 /// Denoising diffusion implicit models (Song et al. 2020, equations 12 and 16), as diffusers' DDIMScheduler.
 /// The latent is variance-preserving: x = sqrt(ᾱ)·x0 + sqrt(1 - ᾱ)·ε.
 package struct DDIMScheduler: Scheduler {
@@ -12,41 +10,30 @@ package struct DDIMScheduler: Scheduler {
     private let prediction: PredictionType
     /// ᾱ after the last step.
     private let finalAlphaCumprod: Double
+    /// η from 0, no noise, to 1, as much as ancestral sampling adds.
     private let eta: Double
 
-    package init(config: SchedulerConfig) throws {
-        try self.init(config: config, eta: 0)
-    }
-
-    /// - Parameter eta: η from 0, no noise, to 1, as much as ancestral sampling adds.
-    ///
     /// A missing clip_sample counts as false although the diffusers class would clip: its Stable Diffusion pipelines
     /// turn that off, since it clamps pixels to [-1, 1] and latents reach beyond.
-    package init(config: SchedulerConfig, eta: Double) throws {
-        guard (0...1).contains(eta) else { throw CalderaError.usage("DDIM's eta is \(eta); it must be from 0 to 1") }
-        self.eta = eta
-        noise = try NoiseSchedule(config: config, finiteSigmas: false)
+    package init(config: SchedulerConfig) throws {
+        eta = try config.eta(of: Self.self, default: 0)
+        noise = try NoiseSchedule(config: config, zeroSNR: .exact)
         grid = try TimestepGrid(config: config, defaultSpacing: .leading)
-        prediction = try config.choice("prediction_type", default: .epsilon)
+        prediction = try config.prediction(of: Self.self)
         let endsClean = try config.flag("set_alpha_to_one", default: true)
         finalAlphaCumprod = endsClean ? 1 : Double(noise.alphasCumprod[0])
         try config.requireOff("clip_sample", "thresholding")
     }
 
     package func schedule(_ request: ScheduleRequest) throws -> Schedule {
+        try request.refuseGrid(for: Self.self)
         let timesteps = try grid.whole(steps: request.steps)
         let stride = noise.trainSteps / request.steps
-        let table = timesteps.indices.map { index in
-            let following = index + 1 < timesteps.count ? timesteps[index + 1] : nil
-            return step(
-                timestep: timesteps[index], previous: timesteps[index] - stride,
-                level: following.map { .preserving(alphaCumprod($0)) } ?? .clean)
+        let sampling = SamplingGrid.preserving(
+            timesteps: timesteps, noise: noise, final: alphaCumprod(timesteps[timesteps.count - 1] - stride))
+        return try sampling.schedule(for: Self.self, prediction: prediction, from: request) { index in
+            Move(updates: [update(from: timesteps[index], to: timesteps[index] - stride)], drawsNoise: eta > 0)
         }
-        let alphas = timesteps.map(alphaCumprod) + [alphaCumprod(timesteps[request.steps - 1] - stride)]
-        return try Schedule(
-            scheduler: Self.self, prediction: prediction, steps: request.remaining(table), initNoiseSigma: 1,
-            start: .preserving(alphas[request.first]),
-            sigmas: alphas[request.first...].map { ((1 - $0) / $0).squareRoot() })
     }
 
     /// Below the first training timestep lies the final value.
@@ -54,14 +41,12 @@ package struct DDIMScheduler: Scheduler {
         timestep < 0 ? finalAlphaCumprod : Double(noise.alphasCumprod[timestep])
     }
 
-    private func step(timestep: Int, previous: Int, level: NoiseLevel) -> StepCoefficients {
+    private func update(from timestep: Int, to previous: Int) -> LinearForm {
         let (alpha, next) = (alphaCumprod(timestep), alphaCumprod(previous))
         let variance = (1 - next) / (1 - alpha) * (1 - alpha / next)
         let added = eta * variance.squareRoot()
         let (clean, direction) = prediction.cleanAndNoise(alphaCumprod: alpha)
-        let update = next.squareRoot() * clean + max(0, 1 - next - added * added).squareRoot() * direction
-        return StepCoefficients(
-            timestep: Float(timestep), inputScale: 1, updates: [update + added * .freshNoise], drawsNoise: eta > 0,
-            level: level)
+        return next.squareRoot() * clean + max(0, 1 - next - added * added).squareRoot() * direction
+            + added * .freshNoise
     }
 }

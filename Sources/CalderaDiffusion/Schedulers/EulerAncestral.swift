@@ -10,32 +10,38 @@ package struct EulerAncestralScheduler: Scheduler {
     private let prediction: PredictionType
 
     package init(config: SchedulerConfig) throws {
-        noise = try NoiseSchedule(config: config, finiteSigmas: true)
+        noise = try NoiseSchedule(config: config, zeroSNR: .lifted)
         grid = try TimestepGrid(config: config, defaultSpacing: .linspace)
-        prediction = try config.choice("prediction_type", default: .epsilon)
+        prediction = try config.prediction(of: Self.self)
     }
 
     package func schedule(_ request: ScheduleRequest) throws -> Schedule {
+        try request.refuseGrid(for: Self.self)
         let timesteps = try grid.fractional(steps: request.steps)
-        let sigmas = timesteps.map { Double(Float(noise.sigma(at: $0))) } + [0]
-        let table = zip(timesteps, zip(sigmas, sigmas.dropFirst())).map { timestep, levels in
-            step(timestep: timestep, sigma: levels.0, next: levels.1)
+        let sigmas = SigmaSpace.rounded(timesteps.map(noise.sigma))
+        let sampling = SamplingGrid.exploding(
+            timesteps: timesteps.map(Double.init), sigmas: sigmas,
+            initNoiseSigma: SigmaSpace.initNoiseSigma(sigmas, spacing: grid.spacing))
+        return try sampling.schedule(for: Self.self, prediction: prediction, from: request) { index in
+            let sigma = sigmas[index]
+            let split = AncestralSplit(from: sigma, to: sigmas[index + 1])
+            let derivative = (.latent - prediction.clean(sigma: sigma)) / sigma
+            return Move(
+                inputScale: SigmaSpace.inputScale(sigma),
+                updates: [.latent + (split.down - sigma) * derivative + split.up * .freshNoise], drawsNoise: true)
         }
-        return try Schedule(
-            scheduler: Self.self, prediction: prediction, steps: request.remaining(table),
-            initNoiseSigma: SigmaSpace.initNoiseSigma(sigmas, spacing: grid.spacing),
-            start: .exploding(sigmas[request.first]), sigmas: Array(sigmas[request.first...]))
     }
+}
 
-    /// σ_up² = σ'²·(σ² - σ'²)/σ² and σ_down² = σ'² - σ_up² = σ'⁴/σ², where σ' is the next level.
-    private func step(timestep: Float, sigma: Double, next: Double) -> StepCoefficients {
+/// A step from σ to σ' as a longer one down and fresh noise up: σ_up² = σ'²·(σ² - σ'²)/σ² and
+/// σ_down² = σ'² - σ_up² = σ'⁴/σ².
+struct AncestralSplit {
+    let up: Double
+    let down: Double
+
+    init(from sigma: Double, to next: Double) {
         let ratio = next / sigma
-        let up = next * max(0, 1 - ratio * ratio).squareRoot()
-        let down = next * ratio
-        let derivative = (.latent - prediction.clean(sigma: sigma)) / sigma
-        return StepCoefficients(
-            timestep: timestep, inputScale: SigmaSpace.inputScale(sigma),
-            updates: [.latent + (down - sigma) * derivative + up * .freshNoise], drawsNoise: true,
-            level: .exploding(next))
+        up = next * max(0, 1 - ratio * ratio).squareRoot()
+        down = next * ratio
     }
 }

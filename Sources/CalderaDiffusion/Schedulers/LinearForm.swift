@@ -30,6 +30,9 @@ package struct LinearForm: Sendable, Equatable {
     /// The coefficient of state `index`.
     package func state(_ index: Int) -> Double { index < states.count ? states[index] : 0 }
 
+    /// The states whose coefficients are not zero.
+    var statesRead: [Int] { states.indices.filter { states[$0] != 0 } }
+
     var isFinite: Bool { (states + [output, noise]).allSatisfy(\.isFinite) }
 
     static func + (left: Self, right: Self) -> Self {

@@ -13,18 +13,38 @@ struct NoiseSchedule: Sendable {
 
     var trainSteps: Int { alphasCumprod.count }
 
-    /// Reads num_train_timesteps, beta_start, beta_end, beta_schedule, trained_betas and rescale_betas_zero_snr.
-    ///
-    /// - Parameters:
-    ///   - defaultBetas: beta_start and beta_end where the configuration has none.
-    ///   - finiteSigmas: whether the last ᾱ of a zero-SNR schedule is lifted from 0 to 2^-24, as the schedulers that
-    ///     work with σ do.
-    init(config: SchedulerConfig, defaultBetas: (Double, Double) = (0.0001, 0.02), finiteSigmas: Bool) throws {
-        var betas = try Self.betas(config, defaultBetas)
-        let zeroSNR = try config.flag("rescale_betas_zero_snr", default: false)
-        if zeroSNR { betas = Self.rescaledToZeroSNR(betas) }
+    /// What a scheduler does with rescale_betas_zero_snr, which removes the signal at the last training timestep.
+    enum ZeroSNR {
+        /// The diffusers class does not know the key.
+        case ignored
+        /// ᾱ becomes 0 and σ infinite.
+        case exact
+        /// The last ᾱ is lifted to 2^-24 afterwards, so that σ stays finite.
+        case lifted
+    }
+
+    /// The betas of a diffusers class where the configuration has none.
+    struct Defaults {
+        fileprivate let start: Double
+        fileprivate let end: Double
+        fileprivate let schedule: BetaSchedule
+
+        /// Ho et al. 2020, "Denoising Diffusion Probabilistic Models".
+        static let pixels = Defaults(start: 0.0001, end: 0.02, schedule: .linear)
+        /// The second-order samplers of k-diffusion's family.
+        static let secondOrder = Defaults(start: 0.00085, end: 0.012, schedule: .linear)
+        /// Rombach et al. 2022, "High-Resolution Image Synthesis with Latent Diffusion Models".
+        static let latents = Defaults(start: 0.00085, end: 0.012, schedule: .scaledLinear)
+    }
+
+    /// Reads num_train_timesteps, beta_start, beta_end, beta_schedule, trained_betas and, unless it is ignored,
+    /// rescale_betas_zero_snr.
+    init(config: SchedulerConfig, defaults: Defaults = .pixels, zeroSNR: ZeroSNR) throws {
+        var betas = try Self.betas(config, defaults)
+        let rescales = try zeroSNR != .ignored && config.flag("rescale_betas_zero_snr", default: false)
+        if rescales { betas = Self.rescaledToZeroSNR(betas) }
         var alphas = Self.cumulativeProduct(betas.map { 1 - $0 })
-        if zeroSNR && finiteSigmas { alphas[alphas.count - 1] = 0x1p-24 }
+        if rescales && zeroSNR == .lifted { alphas[alphas.count - 1] = 0x1p-24 }
         alphasCumprod = alphas
         sigmas = alphas.map { ((1 - $0) / $0).squareRoot() }
         logSigmas = sigmas.map { log($0) }
@@ -41,13 +61,18 @@ struct NoiseSchedule: Sendable {
 
     // MARK: - Betas
 
-    private enum BetaSchedule: String, CaseIterable {
+    /// Whether beta_schedule names the cosine schedule.
+    static func isSquaredCosine(_ config: SchedulerConfig) throws -> Bool {
+        try config.choice("beta_schedule", default: BetaSchedule.linear) == .squaredCosine
+    }
+
+    fileprivate enum BetaSchedule: String, CaseIterable {
         case linear
         case scaledLinear = "scaled_linear"
         case squaredCosine = "squaredcos_cap_v2"
     }
 
-    private static func betas(_ config: SchedulerConfig, _ defaults: (Double, Double)) throws -> [Float] {
+    private static func betas(_ config: SchedulerConfig, _ defaults: Defaults) throws -> [Float] {
         let count = try config.trainSteps()
         if let trained = try config.numbers("trained_betas") {
             guard trained.count == count, trained.allSatisfy({ $0 > 0 && $0 < 1 }) else {
@@ -55,9 +80,9 @@ struct NoiseSchedule: Sendable {
             }
             return trained.map(Float.init)
         }
-        let start = try unit(config, "beta_start", defaults.0)
-        let end = try unit(config, "beta_end", defaults.1)
-        switch try config.choice("beta_schedule", default: BetaSchedule.linear) {
+        let start = try unit(config, "beta_start", defaults.start)
+        let end = try unit(config, "beta_end", defaults.end)
+        switch try config.choice("beta_schedule", default: defaults.schedule) {
         case .linear:
             return torchLinspace(Float(start), Float(end), count: count)
         case .scaledLinear:

@@ -20,12 +20,20 @@ enum PredictionType: String, CaseIterable, Sendable {
 
     /// The predicted clean latent and noise for a variance-preserving latent x = sqrt(ᾱ)·x0 + sqrt(1 - ᾱ)·ε.
     func cleanAndNoise(alphaCumprod: Double) -> (clean: LinearForm, noise: LinearForm) {
+        cleanAndNoise(.preserving(alphaCumprod))
+    }
+
+    /// The same where the latent is given by σ = sqrt((1 - ᾱ)/ᾱ).
+    func cleanAndNoise(sigma: Double) -> (clean: LinearForm, noise: LinearForm) {
+        cleanAndNoise(.preserving(sigma: sigma))
+    }
+
+    private func cleanAndNoise(_ level: NoiseLevel) -> (clean: LinearForm, noise: LinearForm) {
         let (x, m) = (LinearForm.latent, LinearForm.modelOutput)
-        let (signal, noise) = (alphaCumprod.squareRoot(), (1 - alphaCumprod).squareRoot())
         switch self {
-        case .epsilon: return ((x - noise * m) / signal, m)
-        case .velocity: return (signal * x - noise * m, signal * m + noise * x)
-        case .sample: return (m, (x - signal * m) / noise)
+        case .epsilon: return ((x - level.noise * m) / level.image, m)
+        case .velocity: return (level.image * x - level.noise * m, level.image * m + level.noise * x)
+        case .sample: return (m, (x - level.image * m) / level.noise)
         }
     }
 }

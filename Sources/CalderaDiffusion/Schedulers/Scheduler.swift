@@ -10,6 +10,11 @@ package struct NoiseLevel: Sendable, Equatable {
         self.noise = noise
     }
 
+    /// The levels of a variance-preserving sampler that counts in σ = noise/image.
+    static func preserving(sigma: Double) -> NoiseLevel {
+        let total = (sigma * sigma + 1).squareRoot()
+        return NoiseLevel(image: 1 / total, noise: sigma / total)
+    }
     /// A picture without noise.
     package static let clean = NoiseLevel(image: 1, noise: 0)
     /// The levels of a variance-exploding sampler.
@@ -24,22 +29,29 @@ package struct NoiseLevel: Sendable, Equatable {
 /// tensors of the latents' shape, the states; state 0 is the latents. The model is given inputScale·x₀ at `timestep`;
 /// then all states are replaced at once by linear forms in the old ones, the model's output and fresh noise.
 package struct StepCoefficients: Sendable, Equatable {
-    /// The time that the model is conditioned on, in training steps; it may lie between two of them.
+    /// The time that the model is conditioned on, in training steps; it may lie between two of them. The models of
+    /// Karras et al. 2022 are conditioned on ln(σ)/4 instead.
     package let timestep: Float
     package let inputScale: Double
     /// The next value of each state.
     package let updates: [LinearForm]
     /// Whether a tensor of noise is drawn from the random stream here, even if its coefficient is zero.
     package let drawsNoise: Bool
+    /// Where the noise is not drawn from the random stream but the increment of a Brownian path: over which span.
+    package let brownian: BrownianSpan?
     /// What the latents hold after this evaluation, as diffusers' `add_noise` at the next timestep has it; inpainting
     /// puts the known part of the picture back at this level.
     package let level: NoiseLevel
 
-    init(timestep: Float, inputScale: Double, updates: [LinearForm], drawsNoise: Bool = false, level: NoiseLevel) {
+    init(
+        timestep: Float, inputScale: Double, updates: [LinearForm], drawsNoise: Bool, brownian: BrownianSpan?,
+        level: NoiseLevel
+    ) {
         self.timestep = timestep
         self.inputScale = inputScale
         self.updates = updates
         self.drawsNoise = drawsNoise
+        self.brownian = brownian
         self.level = level
     }
 }
@@ -107,7 +119,7 @@ package struct ScheduleRequest: Sendable, Equatable {
     /// The evaluation at which the loop starts, with nothing remembered of those before it: 0 for a picture from
     /// nothing (diffusers `set_begin_index`).
     package var first: Int
-    /// A grid to use instead of the scheduler's own.
+    /// A grid to use instead of the scheduler's own; `steps` is not read then.
     package var grid: CustomGrid?
 
     /// Timesteps or noise levels that a person asks for (diffusers `set_timesteps(timesteps=)`, `(sigmas=)`).
@@ -133,9 +145,15 @@ package protocol Scheduler: Sendable {
     static var className: String { get }
     /// The short names that a person may use; the first is the one that is listed.
     static var shortNames: [String] { get }
-    /// What AUTOMATIC1111's web UI calls it, for the parameters in pictures.
+    /// What AUTOMATIC1111's web UI calls it.
     static var webLabel: String { get }
+    /// Names for this class with some of its options set, as the web UI has samplers of their own for them.
+    static var variants: [SchedulerVariant] { get }
+    /// Whether it takes use_karras_sigmas, use_exponential_sigmas and use_beta_sigmas.
+    static var takesSigmaFamilies: Bool { get }
 
+    /// What the web UI calls it with the options that it has, for the parameters in pictures.
+    var webLabel: String { get }
     /// How the web UI calls the spacing of the noise levels, "Karras"; nil for the plain one.
     var scheduleType: String? { get }
 
@@ -150,9 +168,10 @@ package protocol Scheduler: Sendable {
 }
 
 extension Scheduler {
-    /// Every accepted name.
-    package static var names: [String] { [className] + shortNames }
+    package static var variants: [SchedulerVariant] { [] }
+    package static var takesSigmaFamilies: Bool { false }
 
+    package var webLabel: String { Self.webLabel }
     package var scheduleType: String? { nil }
 
     /// The table for a picture from nothing.
@@ -160,13 +179,33 @@ extension Scheduler {
 }
 
 extension ScheduleRequest {
-    /// The evaluations from `first` on. Throws a usage error when there are none.
-    func remaining<Element>(_ evaluations: [Element]) throws -> [Element] {
-        guard evaluations.indices.contains(first) else {
+    /// Throws a usage error for a grid of a person's own, which `scheduler` cannot use.
+    func refuseGrid(for scheduler: any Scheduler.Type) throws {
+        guard grid == nil else {
             throw CalderaError.usage(
-                "No steps are left: the loop should start at evaluation \(first) of \(evaluations.count); use more "
-                    + "steps or a larger strength.")
+                "\(scheduler.className) takes neither a list of timesteps nor one of sigmas; leave the list out or choose "
+                    + "EulerDiscreteScheduler")
         }
-        return Array(evaluations[first...])
+    }
+
+    /// The timesteps that a person asks for, checked against `training`; nil for the scheduler's own.
+    /// Throws a usage error for a list of sigmas, which `scheduler` cannot use.
+    func customTimesteps(_ training: TimestepGrid, for scheduler: any Scheduler.Type) throws -> [Int]? {
+        switch grid {
+        case nil: return nil
+        case .timesteps(let timesteps): return try training.custom(timesteps)
+        case .sigmas:
+            throw CalderaError.usage(
+                "\(scheduler.className) takes a list of timesteps but none of sigmas; give timesteps or choose "
+                    + "EulerDiscreteScheduler")
+        }
+    }
+
+    /// Throws a usage error where a list of timesteps meets levels that set timesteps of their own.
+    func refuseTimesteps(with family: SigmaFamily?, for scheduler: any Scheduler.Type) throws {
+        guard case .timesteps = grid, let family else { return }
+        throw CalderaError.usage(
+            "\(scheduler.className) cannot follow a list of timesteps with \(family.key), which sets its own; leave out one "
+                + "of the two")
     }
 }

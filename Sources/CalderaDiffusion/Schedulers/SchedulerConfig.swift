@@ -6,13 +6,16 @@ import Foundation
 package struct SchedulerConfig: Sendable {
     /// What errors call the file.
     package let path: String
-    private let values: [String: Value]
+    private var values: [String: Value]
 
     /// Parses the bytes of a scheduler_config.json. Throws `CalderaError` when they are not a JSON object.
     package init(json: Data, path: String) throws {
         self.path = path
         do {
-            var values = try JSONDecoder().decode([String: Value].self, from: json)
+            let decoder = JSONDecoder()
+            // Python writes an unset lambda_min_clipped as -Infinity, which only JSON5 knows.
+            decoder.allowsJSON5 = true
+            var values = try decoder.decode([String: Value].self, from: json)
             // diffusers lists here the keys that it wrote only because they were defaults of another class.
             if case .strings(let keys) = values["_use_default_values"] {
                 for key in keys { values[key] = nil }
@@ -23,10 +26,23 @@ package struct SchedulerConfig: Sendable {
         }
     }
 
+    /// The same configuration with some keys set anew, as diffusers' `from_config(config, key=value)`. Beside the keys of
+    /// the file there is `eta`, which diffusers passes with each step: the share of fresh noise of DDIM and TCD, 0...1.
+    package func overriding(_ changes: [String: Value]) -> SchedulerConfig {
+        var config = self
+        config.values.merge(changes) { $1 }
+        return config
+    }
+
     /// The diffusers class that the model asks for, or nil where the file names none.
     package func className() throws -> String? {
-        try value("_class_name", as: "a string") { value in
-            if case .string(let name) = value { name } else { nil }
+        try string("_class_name")
+    }
+
+    /// A string, or nil where the key is missing or null.
+    func string(_ key: String) throws -> String? {
+        try value(key, as: "a string") { value in
+            if case .string(let string) = value { string } else { nil }
         }
     }
 
@@ -66,15 +82,30 @@ package struct SchedulerConfig: Sendable {
     /// One of the spellings of `Choice`, or `fallback` where the key is missing or null.
     func choice<Choice>(_ key: String, default fallback: Choice) throws -> Choice
     where Choice: RawRepresentable & CaseIterable, Choice.RawValue == String {
-        let name = try value(key, as: "a string") { value in
-            if case .string(let name) = value { name } else { nil }
-        }
-        guard let name else { return fallback }
+        guard let name = try string(key) else { return fallback }
         guard let choice = Choice(rawValue: name) else {
             let known = Choice.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", ")
             throw error(key, "is '\(name)', which is not supported; supported: \(known)")
         }
         return choice
+    }
+
+    /// prediction_type, epsilon where it is missing.
+    func prediction(of scheduler: any Scheduler.Type, without unsupported: PredictionType? = nil) throws -> PredictionType {
+        let prediction = try choice("prediction_type", default: PredictionType.epsilon)
+        guard prediction != unsupported else {
+            throw error("prediction_type", "is '\(prediction.rawValue)', which \(scheduler.className) does not support")
+        }
+        return prediction
+    }
+
+    /// `eta`, the share of fresh noise, 0...1. Throws a usage error outside of that.
+    func eta(of scheduler: any Scheduler.Type, default fallback: Double) throws -> Double {
+        let eta = try number("eta", default: fallback)
+        guard (0...1).contains(eta) else {
+            throw CalderaError.usage("The eta of \(scheduler.className) is \(eta); it must be from 0 to 1")
+        }
+        return eta
     }
 
     /// Throws unless each of the keys is missing, null or false.
@@ -104,7 +135,8 @@ package struct SchedulerConfig: Sendable {
         return result
     }
 
-    private enum Value: Sendable, Equatable, Decodable {
+    /// The value of a key.
+    package enum Value: Sendable, Equatable, Decodable {
         case null
         case flag(Bool)
         case number(Double)
@@ -114,7 +146,7 @@ package struct SchedulerConfig: Sendable {
         /// A form that no scheduler reads.
         case other
 
-        init(from decoder: any Decoder) throws {
+        package init(from decoder: any Decoder) throws {
             let container = try decoder.singleValueContainer()
             if container.decodeNil() {
                 self = .null

@@ -17,6 +17,13 @@ struct TimestepGrid: Sendable {
     private let trainSteps: Int
     private let offset: Int
 
+    /// The grid of a class without these keys.
+    init(spacing: TimestepSpacing, trainSteps: Int) {
+        self.spacing = spacing
+        self.trainSteps = trainSteps
+        offset = 0
+    }
+
     /// Reads timestep_spacing, steps_offset and num_train_timesteps.
     init(config: SchedulerConfig, defaultSpacing: TimestepSpacing) throws {
         spacing = try config.choice("timestep_spacing", default: defaultSpacing)
@@ -42,16 +49,59 @@ struct TimestepGrid: Sendable {
         try checkCount(steps)
         switch spacing {
         case .linspace: return linspace(steps).map { Int($0.rounded(.toNearestOrEven)) }
-        case .leading:
-            let timesteps = leading(steps)
-            guard timesteps[0] < trainSteps else {
-                throw CalderaError.usage(
-                    "\(steps) steps with steps_offset \(offset) would start at timestep \(timesteps[0]), but the model "
-                        + "was trained on timesteps below \(trainSteps); use fewer steps")
-            }
-            return timesteps
+        case .leading: return try checked(leading(steps))
         case .trailing: return trailing(steps)
         }
+    }
+
+    /// The family of DPM-Solver: linspace and leading spacing make one step more and leave out the last.
+    ///
+    /// - Parameter last: the highest timestep to use plus one; below the number of training timesteps where the noisiest
+    ///   ones are left out.
+    func withoutLast(steps: Int, below last: Int) throws -> [Int] {
+        try checkCount(steps)
+        switch spacing {
+        case .linspace:
+            let step = Double(last - 1) / Double(steps)
+            return (1...steps).reversed().map { index in
+                index == steps ? last - 1 : Int((Double(index) * step).rounded(.toNearestOrEven))
+            }
+        case .leading:
+            let step = last / (steps + 1)
+            return try checked((1...steps).reversed().map { $0 * step + offset })
+        case .trailing:
+            let timesteps = trailing(steps, from: last)
+            guard timesteps[steps - 1] >= 0 else {
+                throw CalderaError.usage(
+                    "\(steps) trailing steps do not fit below timestep \(last), where lambda_min_clipped starts them; "
+                        + "use another timestep_spacing")
+            }
+            return timesteps
+        }
+    }
+
+    /// The timesteps that a person asks for. Throws a usage error unless they fall strictly and the model was trained on
+    /// all of them.
+    func custom(_ timesteps: [Int]) throws -> [Int] {
+        guard !timesteps.isEmpty else { throw CalderaError.usage("The list of timesteps is empty; give at least one") }
+        if let wrong = timesteps.first(where: { !(0..<trainSteps).contains($0) }) {
+            throw CalderaError.usage(
+                "Timestep \(wrong) is out of range: the model was trained on timesteps 0 to \(trainSteps - 1)")
+        }
+        guard zip(timesteps, timesteps.dropFirst()).allSatisfy(>) else {
+            throw CalderaError.usage("The list of timesteps must fall from each one to the next")
+        }
+        return timesteps
+    }
+
+    /// The timesteps, unless steps_offset moves the first one out of the training.
+    private func checked(_ timesteps: [Int]) throws -> [Int] {
+        guard timesteps[0] < trainSteps else {
+            throw CalderaError.usage(
+                "\(timesteps.count) steps with steps_offset \(offset) would start at timestep \(timesteps[0]), but the "
+                    + "model was trained on timesteps below \(trainSteps); use fewer steps")
+        }
+        return timesteps
     }
 
     private func checkCount(_ steps: Int) throws {
@@ -76,10 +126,10 @@ struct TimestepGrid: Sendable {
 
     /// For some counts (61, 103, ...) rounding lets numpy's arange run one element too far, to timestep -1, and
     /// diffusers makes one more step than asked for; here the count is always the one asked for.
-    private func trailing(_ steps: Int) -> [Int] {
+    private func trailing(_ steps: Int, from last: Int? = nil) -> [Int] {
         let step = Double(trainSteps) / Double(steps)
         return (0..<steps).map { index in
-            Int((Double(trainSteps) - Double(index) * step).rounded(.toNearestOrEven)) - 1
+            Int((Double(last ?? trainSteps) - Double(index) * step).rounded(.toNearestOrEven)) - 1
         }
     }
 }
