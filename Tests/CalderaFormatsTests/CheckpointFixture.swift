@@ -89,35 +89,49 @@ final class ShapesOnly: WeightSource {
     }
 }
 
-/// A narrow checkpoint and the configs that it needs, in a folder of its own.
+/// A narrow checkpoint with the configs that it needs.
 struct NarrowCheckpoint {
-    let folder: TemporaryFolder
     let fixture: CheckpointFixture
-    let configs: ModelFolder
+    let configs: GivenConfigs
     let model: SingleFileModel
 
     /// - Parameter weights: what the file holds; nil for the fixture's narrow tensors.
     init(_ name: String, weights: (any WeightSource)? = nil) throws {
         let fixture = try CheckpointFixture.load(name)
         self.fixture = fixture
-        folder = try TemporaryFolder()
-        let classes = ["unet", "vae", "text_encoder", "text_encoder_2"]
-        let index = classes.map { "\"\($0)\": [\"l\", \"C\"]" }.joined(separator: ", ")
-        try folder.write("configs/model_index.json", "{\"_class_name\": \"P\", \(index)}")
         let published = try SingleFileModel(fixture.header, path: name, tokenizers: TestPaths.embeddedModel)
-        for component in fixture.components.keys {
-            var values = try published.config(component).values
-            if component == "unet" {
-                let levels = name == "sdxl" ? [4, 8, 16] : [4, 8, 16, 16]
-                values["block_out_channels"] = .array(levels.map { .int($0) })
-            }
-            try folder.write("configs/\(component)/config.json", JSONConfig(values, path: component).data())
-        }
-        configs = try ModelFolder(folder.path("configs"))
+        var unet = try published.config("unet")
+        let levels = name == "sdxl" ? [4, 8, 16] : [4, 8, 16, 16]
+        let narrow = JSONValue.array(levels.map { .int($0) })
+        unet = JSONConfig(unet.values.merging(["block_out_channels": narrow]) { _, new in new }, path: unet.path)
+        configs = GivenConfigs(published, ["unet": unet])
         model = try SingleFileModel(
             weights ?? fixture.narrow, path: "\(name).safetensors", tokenizers: TestPaths.embeddedModel,
             configs: configs)
     }
+}
+
+/// Another model with some other configs.
+struct GivenConfigs: ModelSource {
+    private let base: any ModelSource
+    private let given: [String: JSONConfig]
+
+    init(_ base: any ModelSource, _ given: [String: JSONConfig]) {
+        self.base = base
+        self.given = given
+    }
+
+    var path: String { base.path }
+    var name: String { base.name }
+    var className: String { base.className }
+    var components: [String: ModelFolder.Component] { base.components }
+    var index: JSONConfig { base.index }
+    var note: String { base.note }
+
+    func config(_ component: String) throws -> JSONConfig { try given[component] ?? base.config(component) }
+    func weights(_ component: String) throws -> any WeightSource { try base.weights(component) }
+    func tokenizer(_ component: String) throws -> URL { try base.tokenizer(component) }
+    func settings() throws -> JSONConfig { try base.settings() }
 }
 
 /// CRC-32 as zlib computes it.

@@ -114,7 +114,9 @@ import Testing
     @Test func playground() throws {
         let edm = ["edm_mean": Shape([1, 4, 1, 1]), "edm_std": [1, 4, 1, 1]]
         let shapes = try header("sdxl").with(edm)
-        let values = ["edm_mean": HostTensor([1, 4, 1, 1], [1.0, 2, 3, 4]), "edm_std": HostTensor([4], [5.0, 6, 7, 8])]
+        let values = [
+            "edm_mean": HostTensor([1, 4, 1, 1], [1.0, 2, 3, 4]), "edm_std": HostTensor([4], [5.0, 6, 7, 8]),
+        ]
         let model = try open(Layered(MemoryWeights(values), shapes))
         #expect(model.recognition.architecture == .playground25)
         #expect(try model.config("scheduler").string("_class_name") == "EDMDPMSolverMultistepScheduler")
