@@ -5,23 +5,23 @@ import Foundation
 /// says put in.
 struct CheckpointConfigs: Sendable {
     private let resources: URL
-    private let folder: ModelFolder?
+    private let other: (any ModelSource)?
     private let recognition: CheckpointRecognition
     /// Values that replace the published ones, by component.
     private let changes: [String: [String: JSONValue]]
 
-    /// - Parameter folder: a diffusers folder whose configs are taken instead.
+    /// - Parameter other: a model whose configs are taken instead, but for the scheduler's.
     /// Throws `CalderaError` when Caldera's resources are not there.
-    init(_ recognition: CheckpointRecognition, _ file: any WeightSource, folder: ModelFolder?) throws {
+    init(_ recognition: CheckpointRecognition, _ file: any WeightSource, instead other: (any ModelSource)?) throws {
         let path = try ResourceFolder.path("Checkpoints", module: "CalderaFormats", holding: "sdxl/unet.json")
         resources = URL(fileURLWithPath: path)
-        self.folder = folder
+        self.other = other
         self.recognition = recognition
         changes = try Self.changes(recognition, file)
     }
 
     func config(_ component: String) throws -> JSONConfig {
-        if let folder, component != "scheduler" { return try folder.config(component) }
+        if let other, component != "scheduler" { return try other.config(component) }
         return try published("\(component).json").replacing(changes[component] ?? [:])
     }
 

@@ -24,7 +24,7 @@ package enum RenamedWeights {
 
     /// A text encoder in transformers' names, with or without `text_model.` before them.
     /// - Parameter layers: how many layers are kept.
-    static func textEncoder(
+    package static func textEncoder(
         _ base: any WeightSource, prefix: String, layers: Int, hasProjection: Bool
     ) -> any WeightSource {
         let modules = ["embeddings.", "encoder.", "final_layer_norm."]
@@ -44,7 +44,7 @@ package enum RenamedWeights {
     /// - Parameters:
     ///   - layers: how many layers are kept: SD2 leaves out the last.
     ///   - hasProjection: whether the encoder has `text_projection`; SD2's goes without.
-    static func openCLIPTextEncoder(
+    package static func openCLIPTextEncoder(
         _ base: any WeightSource, prefix: String, layers: Int, hasProjection: Bool
     ) -> any WeightSource {
         var origins: [String: MappedWeights.Origin] = [:]

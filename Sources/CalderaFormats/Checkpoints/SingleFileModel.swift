@@ -18,10 +18,10 @@ package struct SingleFileModel: ModelSource {
     ///   - tokenizers: a folder that holds the CLIP tokenizers `tokenizer` (filled up with "<|endoftext|>") and
     ///     `tokenizer_2` ("!").
     ///   - prediction: what the model predicts, where its own word is not to be taken.
-    ///   - configs: a diffusers folder whose configs are taken instead of the published ones of the architecture.
+    ///   - configs: another model whose configs are taken instead of the published ones of the architecture.
     /// Throws `CalderaError` when the file is broken, no model, or lacks a text encoder.
     package init(
-        _ path: String, tokenizers: URL, prediction: CheckpointPrediction? = nil, configs: ModelFolder? = nil
+        _ path: String, tokenizers: URL, prediction: CheckpointPrediction? = nil, configs: (any ModelSource)? = nil
     ) throws {
         try self.init(
             WeightFile.open(path), path: path, tokenizers: tokenizers, prediction: prediction, configs: configs)
@@ -30,13 +30,13 @@ package struct SingleFileModel: ModelSource {
     /// The same for weights that are open already; `path` names them.
     package init(
         _ file: any WeightSource, path: String, tokenizers: URL, prediction: CheckpointPrediction? = nil,
-        configs: ModelFolder? = nil
+        configs: (any ModelSource)? = nil
     ) throws {
         self.path = path
         self.file = file
         self.tokenizers = tokenizers
         recognition = try CheckpointRecognition(file, path: path, prediction: prediction)
-        self.configs = try CheckpointConfigs(recognition, file, folder: configs)
+        self.configs = try CheckpointConfigs(recognition, file, instead: configs)
         className = recognition.architecture.pipeline
         let scheduler = try self.configs.config("scheduler").string("_class_name")
         components = try Self.components(recognition.architecture, file.names, path, scheduler: scheduler)
