@@ -123,7 +123,7 @@ def model_index(family: Family) -> dict:
 
 
 def optional_components(family: Family) -> list[str]:
-    if family.pipeline == "StableDiffusionPipeline":
+    if family.text_encoder_2 is None:
         return ["safety_checker", "feature_extractor", "image_encoder"]
     missing = [] if family.text_encoder else ["text_encoder", "tokenizer"]
     return missing + ["feature_extractor", "image_encoder"]
