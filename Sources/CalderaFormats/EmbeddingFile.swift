@@ -74,7 +74,7 @@ package struct EmbeddingFile: Sendable {
         else {
             throw CalderaError(
                 "\(path) is no textual-inversion embedding: \(printable(name)) is \(info.dtype) \(info.shape), not "
-                    + "vectors [n, width].")
+                    + "up to \(mostVectors) vectors [n, width].")
         }
         let floats = try source.withBytes(name) { ElementReader.floats($0, info.dtype) }
         guard floats.allSatisfy(\.isFinite) else {

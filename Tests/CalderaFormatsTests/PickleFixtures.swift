@@ -106,18 +106,42 @@ struct PatchablePickle {
     /// The file with another byte at `index` of the pickle. The checksum is made to fit, or nothing behind it would run.
     mutating func set(_ index: Int, _ byte: UInt8) {
         bytes[range.lowerBound + index] = byte
-        let checksum = Self.checksum(bytes[range])
+        let checksum = StoredArchive.checksum(bytes[range])
         for position in 0..<4 {
             bytes[record + 16 + position] = UInt8(truncatingIfNeeded: checksum >> (8 * position))
         }
     }
+}
+
+/// Puts together ZIP archives of stored entries.
+enum StoredArchive {
+    static func build(_ entries: KeyValuePairs<String, [UInt8]>) -> Data {
+        var local: [UInt8] = []
+        var directory: [UInt8] = []
+        for (name, data) in entries {
+            let count = UInt32(data.count)
+            let fields =
+                number(UInt64(0)) + number(UInt16(0)) + number(checksum(data[...])) + number(count) + number(count)
+            let length = number(UInt16(name.utf8.count))
+            directory += [0x50, 0x4B, 1, 2, 0, 0] + fields + length + [UInt8](repeating: 0, count: 12)
+            directory += number(UInt32(local.count)) + Array(name.utf8)
+            local += [0x50, 0x4B, 3, 4] + fields + length + number(UInt16(0)) + Array(name.utf8) + data
+        }
+        let count = number(UInt16(entries.count))
+        let place = number(UInt32(directory.count)) + number(UInt32(local.count))
+        return Data(local + directory + [0x50, 0x4B, 5, 6, 0, 0, 0, 0] + count + count + place + [0, 0])
+    }
 
     /// CRC-32, bit by bit.
-    private static func checksum(_ bytes: ArraySlice<UInt8>) -> UInt32 {
+    static func checksum(_ bytes: ArraySlice<UInt8>) -> UInt32 {
         ~bytes.reduce(UInt32.max) { state, byte in
             (0..<8).reduce(state ^ UInt32(byte)) { value, _ in
                 value & 1 == 1 ? (value >> 1) ^ 0xEDB8_8320 : value >> 1
             }
         }
+    }
+
+    private static func number<Number: FixedWidthInteger>(_ value: Number) -> [UInt8] {
+        withUnsafeBytes(of: value.littleEndian, Array.init)
     }
 }

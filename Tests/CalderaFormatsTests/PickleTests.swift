@@ -7,7 +7,7 @@ import Testing
 @Suite struct PickleTests {
     private static let good = [
         "views.pt", "types.pth", "module.bin", "parameters.bin", "lightning.ckpt", "wrapped.pt", "averaged.pth",
-        "protocol3.ckpt", "protocol4.ckpt", "protocol5.ckpt", "big_endian.pt",
+        "protocol3.ckpt", "protocol4.ckpt", "protocol5.ckpt", "big_endian.pt", "wide.pt",
     ]
 
     @Test(arguments: good)
@@ -61,15 +61,36 @@ import Testing
 
     @Test func namesTheForbiddenAndTheRemedy() throws {
         let bad = try #require(try PickleFixtures.bad().first { $0.name == "os.system" })
-        let path = try TemporaryFolder().write("bad.ckpt", bad.file)
         let folder = try TemporaryFolder()
-        let kept = try folder.write("bad.ckpt", bad.file)
-        let error = #expect(throws: CalderaError.self) { try WeightFile.open(kept) }
+        let path = try folder.write("bad.ckpt", bad.file)
+        let error = #expect(throws: CalderaError.self) { try WeightFile.open(path) }
         #expect(
-            error?.message == "\(kept) asks to call os.system, which tensors never need: this file may be malicious; "
+            error?.message == "\(path) asks to call os.system, which tensors never need: this file may be malicious; "
                 + "get the weights as safetensors from a source that you trust.")
-        #expect(throws: CalderaError.self) { try WeightFile.open(path) }
     }
+
+    /// Small files that would become large in memory.
+    @Test(arguments: [
+        (start: "", repeated: "]", count: 1 << 20, words: "too many values at once"),
+        (start: "}", repeated: "\u{94}", count: 1 << 20, words: "too many values to remember"),
+        (start: "}", repeated: "q\0", count: 4 << 20, words: "more than 4194304 instructions"),
+        // The function and its arguments are remembered as 1 and 2.
+        (start: "", repeated: "h\u{1}h\u{2}R", count: 1 << 18, words: "too many tensors"),
+    ])
+    func memoryIsBounded(start: String, repeated: String, count: Int, words: String) throws {
+        func bytes(_ text: String) -> [UInt8] { text.unicodeScalars.map { UInt8(truncatingIfNeeded: $0.value) } }
+        var pickle: [UInt8] = [0x80, 2] + bytes(start)
+        if start.isEmpty { pickle += bytes(Self.rememberedTensor) }
+        for _ in 0...count { pickle += bytes(repeated) }
+        let folder = try TemporaryFolder()
+        let path = try folder.write("x.pt", StoredArchive.build(["a/data.pkl": pickle + bytes(".")]))
+        let error = #expect(throws: CalderaError.self) { try PickleFile(path) }
+        #expect(error?.message.contains(words) == true, "\(error?.message ?? "")")
+    }
+
+    private static let rememberedTensor =
+        "ctorch._utils\n_rebuild_tensor_v2\nq\u{1}((\u{8C}\u{7}storagectorch\nFloatStorage\n\u{8C}\u{1}0\u{8C}\u{3}cpu"
+        + "K\u{1}tQK\0)))Ntq\u{2}"
 }
 
 @Suite struct WeightFileTests {

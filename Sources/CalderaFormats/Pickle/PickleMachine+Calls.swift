@@ -2,6 +2,9 @@ import CalderaGraph
 
 /// The instructions that in Python would import, call and fill objects.
 extension PickleMachine {
+    /// A hundred times as many as large checkpoints have.
+    private static let mostTensors = 1 << 18
+
     mutating func pushGlobal(module: String, name: String) throws {
         guard let global = PickleGlobal(module: module, name: name) else {
             throw forbidden("asks to call \(printable("\(module).\(name)"))")
@@ -89,6 +92,7 @@ extension PickleMachine {
             let tensor = PickledTensor(
                 type: type, extents: extents, strides: strides, offset: offset, storage: storage)
         else { throw broken("a tensor of impossible shape \(extents.prefix(8)) in \(storage.byteCount) bytes") }
+        guard heap.tensors.count < Self.mostTensors else { throw broken("too many tensors") }
         heap.tensors.append(tensor)
         push(.tensor(heap.tensors.count - 1))
     }

@@ -2,8 +2,8 @@ import CalderaGraph
 
 /// A tensor of a pickle: a view of a storage, as PyTorch describes it.
 package struct PickledTensor: Sendable {
-    /// PyTorch's own limit.
-    static let highestRank = 64
+    /// Far more axes than weights have (PyTorch's own limit is 64): a few bytes of pickle repeat a tensor's description.
+    static let highestRank = 16
     /// Elements of a tensor that repeats those of its storage (`torch.expand`): a few bytes of file could ask for any
     /// amount of memory otherwise.
     static let mostRepeatedElements = 1 << 24

@@ -4,6 +4,7 @@ import io
 import struct
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import torch
@@ -26,6 +27,24 @@ def build(entries: dict[str, bytes], folder: str = "archive/", compressed: bool 
         for name, data in entries.items():
             archive.writestr(zipfile.ZipInfo(folder + name), data, method)
     return buffer.getvalue()
+
+
+def build_wide(entries: dict[str, bytes], folder: str = "archive/") -> bytes:
+    """An archive as those of more than 4 GiB are: sizes and places stand in 64-bit fields alone."""
+    local, directory = b"", b""
+    for name, data in entries.items():
+        path, checksum, full = (folder + name).encode(), zlib.crc32(data), 0xFFFFFFFF
+        other = struct.pack("<HHI", 0x4246, 4, 0)  # torch pads with an extra field "FB"
+        wide = struct.pack("<HHQQQ", 1, 24, len(data), len(data), len(local))
+        common = struct.pack("<HHHHHIII", 0, 0, 0, 0, 0, checksum, full, full)
+        record = b"PK\x01\x02\0\0" + common + struct.pack("<HHHHHII", len(path), 36, 0, 0, 0, 0, full)
+        directory += record + path + other + wide
+        local += b"PK\x03\x04" + common + struct.pack("<HH", len(path), 0) + path + data
+    count, place = len(entries), len(local)
+    end = struct.pack("<4sQHHIIQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, len(directory), place)
+    locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, place + len(directory), 1)
+    narrow = struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    return local + directory + end + locator + narrow
 
 
 def two_pickles(entries: dict[str, bytes]) -> bytes:
