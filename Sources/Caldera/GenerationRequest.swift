@@ -117,7 +117,7 @@ public enum SamplingGrid: Sendable, Equatable {
     /// Falling noise levels σ; the one after the last step, 0, is not among them.
     case sigmas([Double])
 
-    var schedule: ScheduleRequest.CustomGrid {
+    package var schedule: ScheduleRequest.CustomGrid {
         switch self {
         case .timesteps(let list): .timesteps(list)
         case .sigmas(let list): .sigmas(list)

@@ -76,7 +76,7 @@ package struct ModelLoader {
             },
             unet: UNet(try UNetConfig(source.config("unet"))), unetWeights: unetWeights,
             autoencoder: coder.autoencoder, autoencoderWeights: coder.weights,
-            scheduler: try SchedulerConfig(source.config("scheduler")),
+            scheduler: try schedulerConfig(),
             forceZerosForEmptyPrompt: try source.flag(
                 "force_zeros_for_empty_prompt", default: family == .stableDiffusionXL),
             requiresAestheticsScore: try source.flag("requires_aesthetics_score", default: false))
@@ -101,6 +101,11 @@ package struct ModelLoader {
             name: name, config: CLIPTextConfig(source.config(name)), weights: weights,
             tokenizer: CLIPTokenizer(folder: source.tokenizer(tokenizer))
         ).part(with: embeddings)
+    }
+
+    private func schedulerConfig() throws -> SchedulerConfig {
+        let config = try source.config("scheduler")
+        return try SchedulerConfig(json: config.data(), path: config.path)
     }
 
     /// Sizes from the UNet's `sample_size`. Steps and guidance from Caldera's settings for the model, where there are some;

@@ -7,7 +7,7 @@ extension LoadedModel {
     func resolved(_ request: GenerationRequest, refines: Bool = false) throws -> PipelineRequest {
         let pictures = try request.source.map(SourcePictures.init)
         let unit = parts.autoencoder.downscale
-        let size = pictures?.size(unit: unit) ?? (defaults.width, defaults.height)
+        let size = pictures?.size(unit: unit) ?? (width: defaults.width, height: defaults.height)
         let width = request.width ?? size.width
         let height = request.height ?? size.height
         try check(width, "width")

@@ -34,7 +34,8 @@ struct SourcePictures {
     func prepared(width: Int, height: Int, strength: Double) -> SourcePicture {
         let pixels = LanczosResize.resized(
             picture.rgb, width: picture.width, height: picture.height, channels: 3, toWidth: width, toHeight: height)
-        let tensor = HostTensor([1, height, width, 3], pixels.map { 2 * (Float($0) / 255) - 1 })
+        let values: [Float] = pixels.map { 2 * (Float($0) / 255) - 1 }
+        let tensor = HostTensor([1, height, width, 3], values)
         return SourcePicture(picture: tensor, mask: preparedMask(width: width, height: height), strength: strength)
     }
 
@@ -43,7 +44,8 @@ struct SourcePictures {
             let resized = LanczosResize.resized(
                 Self.grey(mask.rgb), width: mask.width, height: mask.height, channels: 1, toWidth: width,
                 toHeight: height)
-            return HostTensor([1, height, width, 1], resized.map { Float($0) / 255 >= 0.5 ? 1 : 0 })
+            let values: [Float] = resized.map { Float($0) / 255 >= 0.5 ? 1 : 0 }
+            return HostTensor([1, height, width, 1], values)
         }
     }
 

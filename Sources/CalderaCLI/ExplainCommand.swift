@@ -25,7 +25,19 @@ struct ExplainCommand: ParsableCommand {
 
     private static func text(_ explanation: Explanation) -> String {
         let head = "\(explanation.width)x\(explanation.height) on \(explanation.device), \(explanation.precision)"
-        return ([head] + explanation.stages.map(text)).joined(separator: "\n\n")
+        return ([head, memory(explanation)] + explanation.stages.map(text)).joined(separator: "\n\n")
+    }
+
+    private static func memory(_ explanation: Explanation) -> String {
+        var table = TextTable(rightAligned: [1])
+        for part in explanation.memory {
+            let streamed = Units.bytes(part.streamedWeightBytes)
+            table.add(
+                part.name, Units.bytes(part.deviceBytes),
+                part.streamedWeightBytes > 0 ? "\(streamed) of weights streamed" : "")
+        }
+        table.add("peak", Units.bytes(explanation.peakDeviceBytes))
+        return "device memory:\n" + table.text(indentation: 2)
     }
 
     private static func text(_ stage: Explanation.StagePlan) -> String {

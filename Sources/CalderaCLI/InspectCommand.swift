@@ -1,16 +1,27 @@
 import ArgumentParser
 import Caldera
 
-/// `caldera inspect`: what a model folder or a safetensors file is.
+/// `caldera inspect`: what a model or a file of weights is.
 struct InspectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "inspect",
-        abstract: "Say what a model folder or safetensors file is, and the memory that it needs.")
+        abstract: "Say what a model or a file of weights is, and the memory that it needs.")
 
-    @Argument(help: "A model folder in the diffusers layout, or a safetensors file.")
+    @Argument(
+        help: "A model (a diffusers folder or a checkpoint file), or any other file of weights: a LoRA, an autoencoder."
+    )
     var path: String
 
+    @Option(help: ArgumentHelp("Which weight files to take, such as fp16. (default: plain ones, else what is there)"))
+    var variant: String?
+
     @OptionGroup var size: SizeOptions
+
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("The device for which memory is predicted, as in generate. (default: auto)"),
+        transform: DeviceChoice.init(argument:))
+    var device: DeviceChoice?
 
     @Flag(help: "Print one JSON object instead.")
     var json = false
@@ -19,16 +30,20 @@ struct InspectCommand: ParsableCommand {
 
     func run() throws {
         logging.bootstrap()
-        let report = try Inspector.inspect(path, width: size.width, height: size.height)
+        var options = ModelOptions(model: path)
+        options.variant = variant
+        let report = try Inspector.inspect(
+            options, width: size.width, height: size.height, device: device ?? .auto)
         try StandardStreams.print(json ? JSONText.encode(report) : Self.text(report))
     }
 
     private static func text(_ report: InspectionReport) -> String {
         var sections = ["\(report.path): \(report.kind)\narchitecture: \(report.architecture.onOneLine)"]
+        if let note = report.note { sections[0] += "\n\(note.onOneLine)" }
         if !report.parts.isEmpty { sections.append(parts(report)) }
         if let tensors = report.tensors { sections.append(self.tensors(tensors)) }
         if !report.metadata.isEmpty { sections.append(metadata(report.metadata)) }
-        if let needed = report.memoryNeeded { sections.append(memory(needed, at: report.size)) }
+        if let needed = report.memoryNeeded { sections.append(memory(needed, report)) }
         return sections.joined(separator: "\n\n")
     }
 
@@ -57,10 +72,11 @@ struct InspectCommand: ParsableCommand {
         return "metadata:\n" + table.text(indentation: 2)
     }
 
-    private static func memory(_ needed: [String: Int], at size: InspectionReport.Size?) -> String {
+    private static func memory(_ needed: [String: Int], _ report: InspectionReport) -> String {
         var table = TextTable(rightAligned: [1])
         for (precision, bytes) in needed.sorted(by: { $0.key < $1.key }) { table.add(precision, Units.bytes(bytes)) }
-        let place = size.map { " at \($0.width)x\($0.height)" } ?? ""
+        let size = report.size.map { " at \($0.width)x\($0.height)" } ?? ""
+        let place = size + (report.device.map { " on \($0)" } ?? "")
         return "memory needed\(place):\n" + table.text(indentation: 2)
     }
 }

@@ -37,7 +37,9 @@ struct Handover {
 extension PipelineParts {
     /// The schedule of a request: all of it, the part behind `strength` where a picture is given, or from the evaluation
     /// on that `first` picks of the whole.
-    func schedule(_ request: PipelineRequest, first: ((Schedule) throws -> Int)? = nil) throws -> Schedule {
+    package func schedule(
+        _ request: PipelineRequest, first: ((Schedule) throws -> Int)? = nil
+    ) throws -> Schedule {
         let scheduler = try SchedulerRegistry.make(name: request.scheduler, config: scheduler)
         var wanted = ScheduleRequest(steps: request.steps, grid: request.grid)
         let whole = try scheduler.schedule(wanted)

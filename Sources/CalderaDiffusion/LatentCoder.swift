@@ -183,7 +183,7 @@ extension HostTensor {
     }
 
     /// Tensors of one shape, along the first axis.
-    static func stacked(_ tensors: [HostTensor]) -> HostTensor {
+    package static func stacked(_ tensors: [HostTensor]) -> HostTensor {
         guard let first = tensors.first else { return HostTensor([0], [Float]()) }
         let count = tensors.reduce(0) { $0 + $1.shape[0] }
         return HostTensor(Shape([count] + first.shape.extents.dropFirst()), tensors.flatMap(\.floats))

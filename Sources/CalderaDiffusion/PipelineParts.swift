@@ -108,7 +108,7 @@ package struct PipelineParts {
     }
 
     /// Whether the UNet takes a mask and the latents of the masked picture beside its own (inpainting models).
-    var takesMask: Bool { unet.config.inChannels == 2 * autoencoder.latentChannels + 1 }
+    package var takesMask: Bool { unet.config.inChannels == 2 * autoencoder.latentChannels + 1 }
 
     /// Guidance costs a second evaluation: at a scale of 1 or below diffusers leaves it out, and a UNet that was distilled
     /// with guidance is told the scale instead.

@@ -130,7 +130,7 @@ enum CheckpointLayout: Sendable {
 }
 
 /// What a model was trained to predict, as `prediction_type` spells it.
-package enum CheckpointPrediction: String, Sendable, CaseIterable {
+public enum CheckpointPrediction: String, Sendable, CaseIterable {
     case epsilon
     case velocity = "v_prediction"
 }
