@@ -93,8 +93,10 @@ struct GoldenRun {
         let sample = try model.golden.channelsLast("\(group).sample")
         let context = try model.golden.tensor("\(group).context")
         var inputs = [
-            "sample": sample, "context": context, "timesteps": try model.golden.tensor("\(group).timestep"),
-            "step": HostTensor([1], [Int32(0)]),
+            "sample": sample, "context": context,
+            // The golden's timestep is the second of two, so that a table of steps in another order would show.
+            "timesteps": HostTensor([2], try [17] + model.golden.tensor("\(group).timestep").floats),
+            "step": HostTensor([1], [Int32(1)]),
         ]
         let graph = Graph(dtype: dtype)
         var added: UNet.AddedConditioning?
@@ -114,7 +116,7 @@ struct GoldenRun {
             condition = graph.input("timestep_cond", values.shape, dtype)
         }
         let conditioning = UNet.Conditioning(
-            timesteps: graph.input("timesteps", [1], .float32), step: graph.state("step", [1], .int32),
+            timesteps: graph.input("timesteps", [2], .float32), step: graph.state("step", [1], .int32),
             context: graph.input("context", context.shape, dtype), added: added, timestepCondition: condition)
         let output = try unet(graph, sample: graph.input("sample", sample.shape, dtype), conditioning)
         graph.output("output", output)
