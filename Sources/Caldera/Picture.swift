@@ -11,8 +11,8 @@ package enum Picture {
         }
     }
 
-    /// [B, h, w, c] -> the elements of [B, c, h, w].
-    package static func channelsFirst(_ tensor: HostTensor) -> [Float] {
+    /// [B, h, w, c] -> [B, c, h, w].
+    package static func channelsFirst(_ tensor: HostTensor) -> HostTensor {
         let (pixels, channels) = (tensor.shape[1] * tensor.shape[2], tensor.shape[3])
         let values = tensor.floats
         var result = [Float](repeating: 0, count: values.count)
@@ -24,6 +24,6 @@ package enum Picture {
                 }
             }
         }
-        return result
+        return HostTensor([tensor.shape[0], channels, tensor.shape[1], tensor.shape[2]], result)
     }
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Caldera
+import CalderaAdapters
 import CalderaFormats
 
 extension CheckpointPrediction: ExpressibleByArgument {}
