@@ -33,7 +33,8 @@ struct ClipSkip {
                     + "prompt syntax \(syntax.rawValue).")
         }
         guard isCounted else {
-            let warning = "CLIP skip has no effect under the prompt syntax webui: it counts for Stable Diffusion 1 alone."
+            let warning =
+                "CLIP skip has no effect under the prompt syntax webui: it counts for Stable Diffusion 1 alone."
             self.init(positive: usual, negative: usual, warning: skip == 1 ? nil : warning)
             return
         }
