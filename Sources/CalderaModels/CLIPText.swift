@@ -65,7 +65,8 @@ package struct CLIPText {
     /// Throws a usage error when it leaves out more layers than there are.
     package func state(_ wanted: HiddenState, of output: Output, in graph: Graph) throws -> Tensor {
         guard (0...config.layers).contains(wanted.skippedLayers) else {
-            throw CalderaError.usage("\(wanted.skippedLayers) of the text encoder's \(config.layers) layers cannot be skipped.")
+            throw CalderaError.usage(
+                "\(wanted.skippedLayers) of the text encoder's \(config.layers) layers cannot be skipped.")
         }
         if wanted == .last { return output.lastHiddenState }
         let hidden = output.hiddenStates[config.layers - wanted.skippedLayers]

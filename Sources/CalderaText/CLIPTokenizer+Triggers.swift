@@ -58,7 +58,8 @@ extension CLIPTokenizer {
     }
 
     /// Each trigger of several vectors that the text calls, followed by the words for its further vectors.
-    /// Reference: diffusers `TextualInversionLoaderMixin.maybe_convert_prompt`.
+    /// Reference: diffusers `TextualInversionLoaderMixin.maybe_convert_prompt`, which under transformers 5 leaves triggers
+    /// with capital letters at their first vector; here they are spelled out as well.
     func spellingOutTriggers(_ text: String) -> String {
         let several = triggers.map(\.token).filter { $0.ids.count > 1 }
         if several.isEmpty { return text }

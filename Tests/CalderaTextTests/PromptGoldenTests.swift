@@ -158,6 +158,12 @@ private func tokenizer(_ name: String = "tokenizer") throws -> CLIPTokenizer {
         }
     }
 
+    @Test func triggersWithCapitalsAreSpelledOut() throws {
+        let tokenizer = try tokenizer().adding([TextualInversionToken(trigger: "Word", ids: [49408, 49409])])
+        #expect(tokenizer.tokens("a Word b").ids.prefix(6) == [49406, 320, 49408, 49409, 321, 49407])
+        #expect(tokenizer.tokens("a word b").ids.prefix(5) == [49406, 320, 49408, 321, 49407])
+    }
+
     @Test func truncatedTextIsThatOfDiffusers() throws {
         let tokenizer = try tokenizer()
         for item in try Golden.load().plain.truncated {
@@ -190,7 +196,9 @@ private func tokenizer(_ name: String = "tokenizer") throws -> CLIPTokenizer {
     }
 
     /// Reading the same group again and again would take minutes here.
-    @Test(arguments: ["[a|(b) ", "(a:b:[c] ", "[a:3 ", "[a:[b:c:2] ", "a:  (b:1 "]) func timeGrowsWithTheLength(unit: String) throws {
+    @Test(arguments: ["[a|(b) ", "(a:b:[c] ", "[a:3 ", "[a:[b:c:2] ", "a:  (b:1 "]) func timeGrowsWithTheLength(
+        unit: String
+    ) throws {
         let prompt = String(repeating: String(repeating: unit, count: 50) + "] ) | ", count: 200)
         let time = try ContinuousClock().measure {
             _ = try? PromptSchedule.entries(prompt, steps: 3)

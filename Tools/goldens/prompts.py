@@ -108,11 +108,11 @@ EMBEDDINGS = [
     webui.Embedding("<toy>", (49408,)),
     webui.Embedding("style-one", (49409, 49410, 49411)),
     webui.Embedding("style-one-more", (49412, 49413)),
-    webui.Embedding("Word", (49414, 49415)),
+    webui.Embedding("blorb", (49414, 49415)),
 ]
 TRIGGER_TEXTS = [
     "a <toy> b", "a<toy>b", "<TOY>", "style-one", "a photo in style-one, with a <toy>", "a style-one-more b", "STYLE-ONE", "style-one_1",
-    "a word", "a Word", "swords Word", "no trigger", "Word Word", "style-one " * 40,
+    "a blorb", "a Blorb", "sblorbs blorb", "no trigger", "blorb blorb", "style-one " * 40,
 ]
 LONG_TEXTS = [
     "a red circle above a blue square, " * 12, "word " * 75, "word " * 76, "naïve café 猫 " * 30, "it's (x:1.2) a-b! " * 12, "a<|endoftext|>b " * 30,
