@@ -38,9 +38,10 @@ final class CPUExecutable: Executable {
         try plan.check(source, part: "the model")
         let builder = try StepBuilder(
             plan, weights: source, engine: engine, counter: MemoryCounter(), isForecast: true)
-        _ = try StateSnapshot(plan, builder)
-        for node in plan.promptNodes + plan.stepNodes { _ = try builder.step(node) }
-        return builder.forecast(budget: budget).memory
+        let states = try StateSnapshot(plan, builder)
+        let steps = try (plan.promptNodes + plan.stepNodes).map { try builder.step($0) }
+        // What they have allocated counts.
+        return withExtendedLifetime((states, steps)) { builder.forecast(budget: budget).memory }
     }
 
     func write(_ name: String, _ tensor: HostTensor) throws {

@@ -64,8 +64,9 @@ package struct Residency {
     ///   - budget: bytes for resident weights and for the regions through which the others stream; nil for no bound.
     ///   - regions: how many regions there are, each as large as the largest weight that streams.
     ///
-    /// Weights of the step stage go before those that are read once for a prompt, large ones before small ones, which
-    /// keeps the regions small. With a budget below `regions` times the largest weight all of them stream.
+    /// The largest weights stay as far as the regions would not fit otherwise; of the others, those of the step stage go
+    /// before those that are read once for a prompt, large ones before small ones. Where nothing fits, the choice is the
+    /// one that takes the least.
     package init(_ candidates: [Candidate], budget: Int?, regions: Int) {
         let sum = candidates.reduce(0) { $0 + $1.size }
         guard let budget, sum > budget else {
@@ -73,35 +74,43 @@ package struct Residency {
             largestStreamed = 0
             return
         }
-        let order = candidates.indices.sorted { Residency.isBefore(candidates[$0], candidates[$1]) }
+        let bySize = candidates.indices.sorted { candidates[$0].size > candidates[$1].size }
+        let kept = Residency.needed(bySize.map { candidates[$0].size }, budget: budget, regions: regions)
         var stays = candidates.map { _ in false }
-        var used = 0
-        // The largest candidate among those that are still to be looked at, or that were left out.
-        let largestFrom = Residency.largestSuffixes(order.map { candidates[$0].size })
-        var largestLeft = 0
-        for (position, index) in order.enumerated() {
-            let size = candidates[index].size
-            let region = max(largestLeft, largestFrom[position + 1])
-            if used + size + regions * region <= budget {
+        for index in bySize.prefix(kept) { stays[index] = true }
+        let order = candidates.indices.sorted { Residency.isBefore(candidates[$0], candidates[$1]) }
+        func largest() -> Int { candidates.indices.filter { !stays[$0] }.map { candidates[$0].size }.max() ?? 0 }
+        var isFull = false
+        // Again while some go: the regions may have become smaller.
+        while !isFull {
+            let used = candidates.indices.reduce(0) { $0 + (stays[$1] ? candidates[$1].size : 0) }
+            var left = budget - used - regions * largest()
+            isFull = true
+            for index in order where !stays[index] && candidates[index].size <= left {
                 stays[index] = true
-                used += size
-            } else {
-                largestLeft = max(largestLeft, size)
+                left -= candidates[index].size
+                isFull = false
             }
         }
         isResident = stays
-        largestStreamed = largestLeft
+        largestStreamed = largest()
+    }
+
+    /// How many of the largest weights must stay for the rest to stream within the budget; where it is too small for any
+    /// number, the one that takes the least. `sizes` fall.
+    private static func needed(_ sizes: [Int], budget: Int, regions: Int) -> Int {
+        var (best, least, kept) = (0, Int.max, 0)
+        for (count, size) in (sizes + [0]).enumerated() {
+            let total = kept + regions * size
+            if total <= budget { return count }
+            if total < least { (best, least) = (count, total) }
+            kept += size
+        }
+        return best
     }
 
     private static func isBefore(_ left: Candidate, _ right: Candidate) -> Bool {
         let (first, second) = (left.stage == .step, right.stage == .step)
         return first == second ? left.size > right.size : first
-    }
-
-    /// Entry i is the largest of `sizes[i...]`; the last is 0.
-    private static func largestSuffixes(_ sizes: [Int]) -> [Int] {
-        var result = [Int](repeating: 0, count: sizes.count + 1)
-        for index in sizes.indices.reversed() { result[index] = max(result[index + 1], sizes[index]) }
-        return result
     }
 }

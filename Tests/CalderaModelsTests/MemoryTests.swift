@@ -1,0 +1,109 @@
+import CalderaGraph
+import CalderaTestSupport
+import Testing
+
+/// Memory: what is predicted is what is taken, limits are kept, and neither changes a bit of the results.
+@Suite(.serialized) struct MemoryTests {
+    static let models = ["sd15", "sdxl", GoldenModel.embedded]
+    static let cases = models.flatMap { model in MemoryDevice.allCases.map { (model, $0) } }
+
+    private func each(_ model: String, _ device: MemoryDevice, _ body: (any Backend, PlannedPart) throws -> Void) throws
+    {
+        let golden = try GoldenModel(model)
+        try device.withBackend { backend in
+            for part in try PlannedPart.parts(of: golden, device.precision, backend.limits) { try body(backend, part) }
+        }
+    }
+
+    /// The results under a budget, and the peak beyond what was allocated before.
+    private func run(
+        _ part: PlannedPart, _ backend: any Backend, budget: Int?
+    ) throws -> (results: [String: [UInt32]], peak: Int) {
+        backend.resetPeakMemory()
+        let before = backend.peakMemory
+        let results = try part.results(backend.compile(part.plan, weights: part.weights, budget: budget))
+        return (results, backend.peakMemory - before)
+    }
+
+    @Test("Forecasts are within 10 % of the peak, streamed or not; streaming changes no bit", arguments: cases)
+    func forecasts(model: String, device: MemoryDevice) throws {
+        try each(model, device) { backend, part in
+            let whole = try backend.forecast(part.plan, weights: part.weights, budget: nil)
+            let least = try backend.forecast(part.plan, weights: part.weights, budget: 0)
+            #expect(whole.streamedWeights == 0)
+            #expect(least.streamedWeights > 0, "\(part.name): \(least)")
+            #expect(least.total < whole.total, "\(part.name): \(least) and \(whole)")
+            let reference = try run(part, backend, budget: nil)
+            for budget in [nil, whole.total, (whole.total + least.total) / 2, least.total] {
+                let forecast = try backend.forecast(part.plan, weights: part.weights, budget: budget)
+                let (results, peak) = try run(part, backend, budget: budget)
+                let error = abs(Double(forecast.total - peak)) / Double(peak)
+                #expect(error <= 0.1, "\(part.name): \(forecast.total) predicted, \(peak) measured")
+                if let budget { #expect(peak <= budget, "\(part.name): \(peak) taken of \(budget)") }
+                #expect(results == reference.results, "\(part.name) differs with a budget of \(budget ?? 0)")
+            }
+        }
+    }
+
+    @Test("A budget below the least says how much is needed", arguments: MemoryDevice.allCases)
+    func tooLittle(device: MemoryDevice) throws {
+        try each("sd15", device) { backend, part in
+            let least = try backend.forecast(part.plan, weights: part.weights, budget: 0).total
+            let error = #expect(throws: CalderaError.self) {
+                _ = try backend.compile(part.plan, weights: part.weights, budget: least - 1)
+            }
+            #expect(error?.message.contains("needs \((least + (1 << 20) - 1) >> 20) MiB at least") == true)
+        }
+    }
+
+    @Test("The limit bounds what is available, less what is taken", arguments: MemoryDevice.allCases)
+    func limits(device: MemoryDevice) throws {
+        try each("sd15", device) { backend, part in
+            let whole = try backend.forecast(part.plan, weights: part.weights, budget: nil).total
+            backend.memoryLimit = whole + 1000
+            #expect(backend.availableMemory == whole + 1000)
+            let executable = try backend.compile(part.plan, weights: part.weights)
+            let left = try #require(backend.availableMemory)
+            #expect(left < whole / 2)
+            #expect(try backend.forecast(part.plan, weights: part.weights).streamedWeights > 0)
+            withExtendedLifetime(executable) {}
+            backend.memoryLimit = nil
+        }
+    }
+
+    @Test("Replaced weights compute what a new executable computes, resident or streamed", arguments: cases)
+    func replacement(model: String, device: MemoryDevice) throws {
+        try each(model, device) { backend, part in
+            let names = Set(
+                part.plan.weights.map(\.name).sorted().enumerated().filter { $0.offset % 3 == 0 }.map(\.element))
+            let changed = try ScaledWeights(part.weights, names, factor: 1.25)
+            let expected = try run(part, backend, budget: nil).results
+            let expectedChange = try part.results(backend.compile(part.plan, weights: changed, budget: nil))
+            #expect(expectedChange != expected)
+            let least = try backend.forecast(part.plan, weights: part.weights, budget: 0).total
+            for budget in [nil, least] {
+                let executable = try backend.compile(part.plan, weights: part.weights, budget: budget)
+                #expect(try part.results(executable) == expected)
+                try executable.replaceWeights(names, from: changed)
+                #expect(try part.results(executable) == expectedChange)
+                try executable.replaceWeights(names, from: part.weights)
+                #expect(try part.results(executable) == expected)
+            }
+        }
+    }
+
+    @Test("A source that lacks a weight changes nothing", arguments: MemoryDevice.allCases)
+    func wrongReplacement(device: MemoryDevice) throws {
+        try each("sd15", device) { backend, part in
+            let names = part.plan.weights.map(\.name)
+            let executable = try backend.compile(part.plan, weights: part.weights, budget: nil)
+            let before = try part.results(executable)
+            let wrong = MemoryWeights([names[0]: HostTensor([1], [7 as Float])])
+            for set in [Set(names.prefix(1)), Set(names.suffix(1))] {
+                #expect(throws: CalderaError.self) { try executable.replaceWeights(set, from: wrong) }
+            }
+            try executable.replaceWeights(["no weight of this plan"], from: wrong)
+            #expect(try part.results(executable) == before)
+        }
+    }
+}
