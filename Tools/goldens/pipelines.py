@@ -43,7 +43,9 @@ import dataclasses
 import json
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -188,7 +190,7 @@ class Models:
 
 def check(models: Models, run: Run, reference: torch.Tensor) -> None:
     """Rounding must not grow beyond what a test of fp32 forgives; the draws are printed, one letter each."""
-    with perturbed_networks(1e-6), watched_draws() as draws:
+    with perturbed_networks(1e-6), watched_draws(run.seeds[0]) as draws:
         moved = soundness.relative_l2(models.latents(run), reference)
     print(f"    1e-6 in the UNet's outputs becomes {moved:.1e}; draws {' '.join(draws)}", flush=True)
     if not moved < 2e-4:
@@ -206,38 +208,28 @@ def perturbed_networks(size: float):
     return mock.patch.object(diffusers.UNet2DConditionModel, "forward", forward)
 
 
-class watched_draws:
-    """Lists who draws from a generator: p a posterior, n a pipeline, s a scheduler's step."""
+@contextmanager
+def watched_draws(seed: int) -> Iterator[list[str]]:
+    """Lists who draws from the generator of that seed: p a posterior, n a pipeline's noise, s a scheduler's step."""
+    draws: list[str] = []
+    original = torch.randn
 
-    def __enter__(self) -> list[str]:
-        draws: list[str] = []
-        original = torch.randn
+    def randn(*arguments, **options):
+        if isinstance(options.get("generator"), torch.Generator) and options["generator"].initial_seed() == seed:
+            draws.append(caller())
+        return original(*arguments, **options)
 
-        def randn(*arguments, **options):
-            if isinstance(options.get("generator"), torch.Generator) and options["generator"].initial_seed() != 0:
-                draws.append(caller())
-            return original(*arguments, **options)
-
-        self.patch = mock.patch.object(torch, "randn", randn)
-        self.patch.__enter__()
-        return draws
-
-    def __exit__(self, *arguments) -> None:
-        self.patch.__exit__(*arguments)
+    with mock.patch.object(torch, "randn", randn):
+        yield draws
 
 
 def caller() -> str:
-    for file in files_of_the_stack():
-        for part, letter in ("/autoencoders/", "p"), ("/schedulers/", "s"), ("/pipelines/", "n"):
-            if part in file:
-                return letter
+    folders_of_diffusers = {"autoencoders": "p", "schedulers": "s", "pipelines": "n"}
+    for frame in reversed(traceback.extract_stack()):
+        for part in Path(frame.filename).parts:
+            if part in folders_of_diffusers:
+                return folders_of_diffusers[part]
     return "?"
-
-
-def files_of_the_stack() -> Iterator[str]:
-    frame = sys._getframe(1)
-    while frame := frame.f_back:
-        yield frame.f_code.co_filename
 
 
 def save(golden: dict[str, torch.Tensor]) -> None:

@@ -175,19 +175,22 @@ def inpainting() -> list[Run]:
 def ensembles() -> list[Run]:
     def run(name: str, **more) -> Run:
         return Run(
-            f"ensemble_{name}", "sdxl", "ensemble", refiner_family="refiner", denoising_end=0.8, denoising_start=0.8,
-            **more)
+            f"ensemble_{name}", "sdxl", "ensemble", refiner_family="refiner",
+            **dict(denoising_end=0.8, denoising_start=0.8) | more)
 
     runs = [
         run(f"{label}_{steps}", scheduler=scheduler, steps=steps)
         for label, scheduler in (("euler", EULER), ("dpm", DPM), ("heun", HEUN))
         for steps in (20, 25)
     ]
+    half = dict(denoising_end=0.5, denoising_start=0.5)
     return runs + [
         run("euler_a_20", scheduler=ANCESTRAL, steps=20),
         run("ddim_20", scheduler=DDIM, steps=20),
         run("negative", steps=20, negative_prompt=NEGATIVE),
-        run("scores", steps=20, aesthetic_score=7.0, negative_aesthetic_score=3.0),
+        # Noise at 0.8 is so small that the scores would hardly show.
+        run("early", steps=20, **half),
+        run("early_scores", steps=20, aesthetic_score=7.0, negative_aesthetic_score=3.0, **half),
     ]
 
 
