@@ -79,13 +79,14 @@ public struct ModelFolder: Sendable {
         return config.replacing(["prediction_type": .string(prediction.rawValue)])
     }
 
-    /// A component's weights: one safetensors file, or several with an index.
+    /// A component's weights: one file, or several with an index; safetensors where there are any, otherwise PyTorch's
+    /// pickles.
     /// - Parameter variant: the variant to take (`fp16`); nil takes the plain files, and where a model comes only as a
     ///   variant, that one.
     /// Throws `CalderaError` when there are none, naming what was looked for, and when a file is broken.
     public func weights(_ component: String, variant: String?) throws -> any WeightSource {
         let found = try WeightFiles(folder: try folder(component)).resolve(variant: variant)
-        return found.isIndex ? try ShardedWeights(index: found.path) : try SafetensorsFile(found.path)
+        return found.isIndex ? try ShardedWeights(index: found.path) : try WeightFile.open(found.path)
     }
 
     private static func components(_ index: JSONConfig) throws -> [String: Component] {

@@ -1,14 +1,14 @@
 import CalderaGraph
 import Foundation
 
-/// Weights in several safetensors files, joined by an index (`*.safetensors.index.json`) whose `weight_map` says which
-/// file holds which tensor.
+/// Weights in several files, joined by an index (`*.safetensors.index.json`, `*.bin.index.json`) whose `weight_map` says
+/// which file holds which tensor.
 public final class ShardedWeights: WeightSource {
     public let path: String
     /// The files, in the order of their names.
-    public let shards: [SafetensorsFile]
+    public let shards: [any WeightSource]
 
-    private let shardOfTensor: [String: SafetensorsFile]
+    private let shardOfTensor: [String: any WeightSource]
 
     /// Opens the index and every shard beside it. Throws `CalderaError` when the index is no such index, and when
     /// shards or tensors that it names are missing: then all of them are listed.
@@ -21,9 +21,10 @@ public final class ShardedWeights: WeightSource {
             throw CalderaError(
                 "\(path) names files that are not beside it; download them: \(missing.joined(separator: ", "))")
         }
-        let opened = try files.map { ($0, try SafetensorsFile(folder.appendingPathComponent($0).path)) }
+        let opened = try files.map { ($0, try WeightFile.open(folder.appendingPathComponent($0).path)) }
         let shardOfName = Dictionary(uniqueKeysWithValues: opened)
-        let absent = map.filter { shardOfName[$0.value]?.tensors[$0.key] == nil }
+        let held = shardOfName.mapValues { Set($0.names) }
+        let absent = map.filter { held[$0.value]?.contains($0.key) != true }
         guard absent.isEmpty else {
             let list = absent.map { "\($0.key) (in \($0.value))" }.sorted().joined(separator: ", ")
             throw CalderaError("\(path) names tensors that its files lack; download the files again: \(list)")

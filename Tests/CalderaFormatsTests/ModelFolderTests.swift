@@ -52,24 +52,32 @@ import Testing
         #expect(try opened(["\(stem).fp16.safetensors.index.json", "\(stem)-00001-of-00001.fp16.safetensors"]) == 1)
     }
 
+    /// The names alone decide here: each file's contents are safetensors, which `WeightFile` recognises.
+    @Test func choosesPicklesWhereThereIsNothingElse() throws {
+        let stem = "diffusion_pytorch_model"
+        #expect(try opened(["\(stem).bin"]) == 0)
+        #expect(try opened(["pytorch_model.bin"]) == 0)
+        #expect(try opened(["\(stem).bin", "\(stem).fp16.safetensors"]) == 1)
+        #expect(try opened(["\(stem).safetensors", "\(stem).fp16.bin"], variant: "fp16") == 1)
+        #expect(try opened(["\(stem).fp16.bin", "\(stem).bin"]) == 1)
+        #expect(try opened(["pytorch_model.bin.index.json", "pytorch_model-00001-of-00001.bin"]) == 1)
+        #expect(try opened(["\(stem).bin.index.fp16.json", "\(stem).fp16-00001-of-00001.bin"]) == 1)
+        #expect(try opened(["\(stem).fp16.bin.index.json", "\(stem).fp16-00001-of-00001.bin"]) == 1)
+    }
+
     @Test(
         arguments: [
-            ([], nil, "looked for diffusion_pytorch_model.safetensors, model.safetensors"),
+            ([], nil, "looked for diffusion_pytorch_model.safetensors, model.safetensors, diffusion_pytorch_model.bin"),
             (["model.safetensors"], "fp16", "only plain weights"),
             (["model.bf16.safetensors"], "fp16", "the variants bf16"),
             (["model.a.safetensors", "model.b.safetensors"], nil, "a, b"),
-            (["model-00001-of-00002.safetensors"], nil, "no index"),
+            (["model-00001-of-00002.safetensors"], nil, "(STEM.safetensors.index.json)"),
+            (["pytorch_model-00001-of-00002.bin"], nil, "(STEM.bin.index.json)"),
+            (["pytorch_model.bin"], "fp16", "only plain weights"), (["model.ckpt"], nil, "holds no weights"),
         ] as [([String], String?, String)])
     func saysWhatItLookedFor(files: [String], variant: String?, message: String) throws {
         let error = #expect(throws: CalderaError.self) { try opened(files, variant: variant) }
         #expect(error?.message.contains(message) == true, "\(error?.message ?? "")")
-    }
-
-    @Test func picklesAreNamed() throws {
-        let folder = try model([])
-        try folder.write("unet/diffusion_pytorch_model.bin", "x")
-        let error = #expect(throws: CalderaError.self) { try ModelFolder(folder.url.path).weights("unet") }
-        #expect(error?.message.contains("only as a pickle (diffusion_pytorch_model.bin)") == true)
     }
 
     @Test func missingFoldersAndComponents() throws {
