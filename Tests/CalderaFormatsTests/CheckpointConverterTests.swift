@@ -158,7 +158,8 @@ import Testing
         let broken = CheckpointConverter(checkpoint.model) { component in
             component == "text_encoder" ? ShapesOnly(["text_model.x": [2]]) : try checkpoint.model.weights(component)
         }
-        #expect(throws: CalderaError.self) { try broken.write(to: folder.path("out")) }
+        let error = #expect(throws: CalderaError.self) { try broken.write(to: folder.path("out")) }
+        #expect(error?.message == "text_model.x has no values.")
         #expect(try folder.contents().isEmpty)
         #expect(AtomicFile.pendingPaths.allSatisfy { !$0.contains(folder.url.lastPathComponent) })
 
