@@ -15,7 +15,13 @@ enum AtomicFolder {
             AtomicFile.endPending(temporary)
         }
         guard mkdir(temporary, 0o777) == 0 else { throw AtomicFile.failure(path, errno) }
-        try body(URL(fileURLWithPath: temporary))
+        do {
+            try body(URL(fileURLWithPath: temporary))
+        } catch let error as CalderaError {
+            // A person knows the folder by the name that it was to have.
+            let message = error.message.replacingOccurrences(of: temporary, with: path)
+            throw CalderaError(message, kind: error.kind)
+        }
         guard rename(temporary, URL(fileURLWithPath: path).path) == 0 else { throw occupied(path) }
     }
 

@@ -44,6 +44,9 @@ enum WeightFormat: Sendable {
         if bytes.count <= 8 {
             throw CalderaError("\(file.path) is cut short (\(bytes.count) bytes): download it again.")
         }
+        if bytes.starts(with: "version https://git-lfs".utf8) {
+            throw CalderaError("\(file.path) is a Git LFS pointer, not the file itself: fetch it with git lfs pull.")
+        }
         throw CalderaError("\(file.path) is neither a safetensors nor a PyTorch file: is it the right one?")
     }
 }

@@ -53,6 +53,16 @@ import Testing
         #expect(refiner.index.values["tokenizer"] == .array([.null, .null]))
     }
 
+    /// What is written reads back as it was, and whole numbers that transformers takes as floats keep their point.
+    @Test func configTexts() throws {
+        let text =
+            #"{"n": null, "s": "a\"/é\n", "l": [1, 0.5, [true], {}], "o": {"x": 1e-05}, "initializer_factor": 1.0}"#
+        let config = try JSONConfig(Data(text.utf8), path: "c")
+        let written = try config.data()
+        #expect(try JSONConfig(written, path: "c").values == config.values)
+        #expect(String(decoding: written, as: UTF8.self).contains("\"initializer_factor\": 1.0,"))
+    }
+
     @Test(arguments: [DType.float16, .bfloat16])
     func roundsToNearestEven(dtype: DType) throws {
         let checkpoint = try NarrowCheckpoint("sd1")
@@ -148,7 +158,8 @@ import Testing
         let broken = CheckpointConverter(checkpoint.model) { component in
             component == "text_encoder" ? ShapesOnly(["text_model.x": [2]]) : try checkpoint.model.weights(component)
         }
-        #expect(throws: CalderaError.self) { try broken.write(to: folder.path("out")) }
+        let error = #expect(throws: CalderaError.self) { try broken.write(to: folder.path("out")) }
+        #expect(error?.message == "text_model.x has no values.")
         #expect(try folder.contents().isEmpty)
         #expect(AtomicFile.pendingPaths.allSatisfy { !$0.contains(folder.url.lastPathComponent) })
 

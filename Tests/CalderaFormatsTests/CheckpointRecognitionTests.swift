@@ -246,8 +246,10 @@ import Testing
 
     @Test(
         arguments: [
-            (Data([0x50, 0x4b, 3, 4, 0, 0]), "PyTorch"), (Data([0x80, 2, 0x8a]), "pickle"),
-            (Data("GGUF1234".utf8), "GGUF"), (Data("version https://git-lfs.github.com/spec/v1\n".utf8), "git lfs"),
+            (Data([0x50, 0x4b, 3, 4, 0, 0]), "model.safetensors"),
+            (Data([0x80, 2, 0x8a, 0, 0, 0, 0, 0, 0]), "before version 1.6"),
+            (Data("GGUF1234567890".utf8), "neither a safetensors nor a PyTorch file"),
+            (Data("version https://git-lfs.github.com/spec/v1\n".utf8), "git lfs pull"),
             (Data([1, 2, 3]), "cut short"), (Data(), "cut short"),
         ])
     func filesOfOtherForms(data: Data, message: String) throws {

@@ -55,7 +55,7 @@ struct CheckpointConfigs: Sendable {
             var vae: [String: JSONValue] = [:]
             for (key, tensor) in [("latents_mean", "edm_mean"), ("latents_std", "edm_std")] {
                 guard let info = file.info(tensor), info.shape.count == 4 else { continue }
-                let values = try file.withBytes(tensor) { ElementConversion.floats($0, info.dtype) }
+                let values = try file.withBytes(tensor) { ElementReader.floats($0, info.dtype) }
                 vae[key] = .array(values.map { .double(Double($0)) })
             }
             changes["vae"] = vae

@@ -116,13 +116,19 @@ private struct Evidence {
         if let asked { return (asked, "; \(asked.rawValue) as asked for") }
         if has("v_pred") { return (.velocity, "; v_prediction because it has v_pred") }
         guard layout == .stableDiffusion2, channels == 4 else { return (.epsilon, "") }
-        if (weights as? SafetensorsFile)?.integer("global_step") == 875_000 {
+        if globalStep == 875_000 {
             return (.epsilon, "; epsilon because global_step is 875000")
         }
         if fileName.contains("512"), !fileName.contains("768") {
             return (.epsilon, "; epsilon because the file's name says 512")
         }
         return (.velocity, "; v_prediction as no tensor tells (--prediction epsilon if its pictures are noise)")
+    }
+
+    /// The number of training steps, by which diffusers knows SD 2.0 base.
+    private var globalStep: Int? {
+        let name = "global_step"
+        return (weights as? SafetensorsFile)?.integer(name) ?? (weights as? PickleFile)?.integers[name]
     }
 
     private var saysPlayground2: Bool {

@@ -66,11 +66,4 @@ extension JSONConfig {
     func replacing(_ values: [String: JSONValue]) -> JSONConfig {
         JSONConfig(self.values.merging(values) { _, new in new }, path: path)
     }
-
-    /// The text of a file with these values: sorted keys, two spaces.
-    package func data() throws -> Data {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        return try encoder.encode(values) + Data("\n".utf8)
-    }
 }
