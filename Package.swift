@@ -25,6 +25,7 @@ let package = Package(
             name: "CalderaGPU", dependencies: ["CalderaGraph", "CalderaVulkan"], plugins: ["CompileShaders"]),
         .target(name: "CalderaCPU", dependencies: ["CalderaGraph", "COneDNN", "CVectorMath"]),
         .target(name: "CalderaFormats", dependencies: ["CalderaGraph", "CPNG"]),
+        .target(name: "CalderaAdapters", dependencies: ["CalderaGraph", "CalderaFormats", "CalderaCPU"]),
         .target(name: "CalderaText", dependencies: ["CalderaGraph"]),
         .target(name: "CalderaModels", dependencies: ["CalderaGraph"]),
         .target(
@@ -58,6 +59,9 @@ let package = Package(
             name: "OperatorTests", dependencies: ["CalderaGraph", "CalderaCPU", "CalderaGPU", "CalderaTestSupport"]),
         .testTarget(
             name: "CalderaFormatsTests", dependencies: ["CalderaFormats", "CalderaTestSupport"],
+            resources: [.copy("Fixtures")]),
+        .testTarget(
+            name: "CalderaAdaptersTests", dependencies: ["CalderaAdapters", "CalderaTestSupport"],
             resources: [.copy("Fixtures")]),
         .testTarget(
             name: "CalderaTextTests", dependencies: ["CalderaText", "CalderaTestSupport"],
