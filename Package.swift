@@ -26,8 +26,7 @@ let package = Package(
         .target(name: "CalderaCPU", dependencies: ["CalderaGraph", "COneDNN", "CVectorMath"]),
         .target(
             name: "CalderaFormats", dependencies: ["CalderaGraph", "CPNG"], resources: [.copy("Resources/Checkpoints")]),
-        .target(
-            name: "CalderaAdapters", dependencies: ["CalderaGraph", "CalderaFormats", "CalderaCPU", "CVectorMath"]),
+        .target(name: "CalderaAdapters", dependencies: ["CalderaGraph", "CalderaFormats", "CalderaCPU"]),
         .target(name: "CalderaText", dependencies: ["CalderaGraph"]),
         .target(name: "CalderaModels", dependencies: ["CalderaGraph"]),
         .target(
@@ -61,6 +60,9 @@ let package = Package(
             name: "OperatorTests", dependencies: ["CalderaGraph", "CalderaCPU", "CalderaGPU", "CalderaTestSupport"]),
         .testTarget(
             name: "CalderaFormatsTests", dependencies: ["CalderaFormats", "CalderaTestSupport"],
+            resources: [.copy("Fixtures")]),
+        .testTarget(
+            name: "CalderaAdaptersTests", dependencies: ["CalderaAdapters", "CalderaTestSupport"],
             resources: [.copy("Fixtures")]),
         .testTarget(
             name: "CalderaTextTests", dependencies: ["CalderaText", "CalderaTestSupport"],

@@ -31,6 +31,8 @@ public struct GenerationRequest: Sendable {
     public var variation: Variation?
     /// A scheduler by diffusers' class name, the web UI's label or a short name.
     public var scheduler: String?
+    /// The share of fresh noise in each step, from 0 to 1, for DDIM and TCD; nil takes their own.
+    public var eta: Double?
     /// Timesteps or noise levels to visit instead of the scheduler's own.
     public var grid: SamplingGrid?
     /// A picture to change; nil makes one from nothing.

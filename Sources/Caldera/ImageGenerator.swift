@@ -75,7 +75,7 @@ public final class ImageGenerator {
             images: collected.images, latents: HostTensor.stacked(collected.latents), timings: collected.timings,
             warnings: resolved.warnings + collected.warnings, device: backend.name, precision: pipeline.precision,
             steps: call.steps, guidanceScale: call.guidanceScale,
-            scheduler: type(of: try model.scheduler(call.scheduler)).className,
+            scheduler: type(of: try model.parts.scheduler(for: call)).className,
             peakDeviceMemory: backend.peakMemory, peakHostMemory: HostMemory.peak)
     }
 

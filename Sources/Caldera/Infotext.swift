@@ -12,7 +12,7 @@ struct Infotext {
     let written: GenerationRequest
 
     func text(_ call: PipelineRequest, _ draw: PictureSeeds.Draw) throws -> String {
-        let scheduler = try model.scheduler(call.scheduler)
+        let scheduler = try model.parts.scheduler(for: call)
         return GenerationParameters(
             prompt: written.prompt, negativePrompt: written.negativePrompt ?? "", steps: call.steps,
             sampler: scheduler.webLabel, scheduleType: scheduler.scheduleType, guidanceScale: call.guidanceScale,
@@ -32,6 +32,7 @@ struct Infotext {
             fields.append(("Variation seed", String(variationSeed)))
             fields.append(("Variation seed strength", number(call.seeds.variationStrength)))
         }
+        if let eta = call.eta { fields.append(("Eta", number(eta))) }
         if call.guidanceRescale > 0 { fields.append(("CFG Rescale φ", number(call.guidanceRescale))) }
         fields.append(("RNG", call.seeds.source == .cpu ? "CPU" : "NV"))
         if let refiner, let start = call.refinerStart {

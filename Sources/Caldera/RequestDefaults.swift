@@ -23,6 +23,7 @@ extension LoadedModel {
         resolved.promptSyntax = request.promptSyntax
         resolved.clipSkip = request.clipSkip
         resolved.guidanceRescale = request.guidanceRescale
+        resolved.eta = request.eta
         resolved.grid = request.grid?.schedule
         resolved.source = try pictures.map { pictures in
             try pictures.prepared(width: width, height: height, strength: strength(request, pictures))
@@ -42,11 +43,6 @@ extension LoadedModel {
         return PipelineRequest(
             prompt: "", negativePrompt: nil, width: width, height: height, steps: defaults.steps,
             guidanceScale: defaults.guidanceScale, seeds: PictureSeeds(seeds: [0]), scheduler: nil)
-    }
-
-    /// The scheduler of that name, or the model's own. Throws for one that Caldera does not have.
-    func scheduler(_ name: String?) throws -> any Scheduler {
-        try SchedulerRegistry.make(name: name, config: parts.scheduler)
     }
 
     /// A refiner changes pictures and an inpainting model fills masks; neither makes a picture from nothing.

@@ -80,7 +80,8 @@ struct AdapterBinding {
 
     private func check(_ change: ModuleChange, _ name: String, _ bound: Bound) throws {
         guard let shape = tables[bound.match.component]?.shape(name) else {
-            throw CalderaError("\(file.path) changes \(name), which this model's \(bound.match.component) does not have.")
+            throw CalderaError(
+                "\(file.path) changes \(name), which this model's \(bound.match.component) does not have.")
         }
         let changed = change.delta.shape
         guard changed == shape else {

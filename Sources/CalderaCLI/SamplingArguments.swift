@@ -35,6 +35,14 @@ struct SamplingArguments: ParsableArguments {
     var scheduler: String?
 
     @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "For DDIM and TCD: the share of fresh noise in each step, 0 to 1. (default: the scheduler's own)",
+            valueName: "fraction"),
+        transform: Numbers.fraction)
+    var eta: Double?
+
+    @Option(
         help: ArgumentHelp(
             "Timesteps to visit, falling, separated by commas. (default: the scheduler's own)", valueName: "list"),
         transform: Numbers.timesteps)
@@ -88,6 +96,7 @@ struct SamplingArguments: ParsableArguments {
         request.guidanceScale = guidanceScale
         request.guidanceRescale = guidanceRescale ?? 0
         request.scheduler = scheduler
+        request.eta = eta
         request.grid = timesteps.map(SamplingGrid.timesteps) ?? sigmas.map(SamplingGrid.sigmas)
         request.seed = seed
         request.randomSource = rng ?? .cpu

@@ -40,7 +40,7 @@ extension PipelineParts {
     package func schedule(
         _ request: PipelineRequest, first: ((Schedule) throws -> Int)? = nil
     ) throws -> Schedule {
-        let scheduler = try SchedulerRegistry.make(name: request.scheduler, config: scheduler)
+        let scheduler = try scheduler(for: request)
         var wanted = ScheduleRequest(steps: request.steps, grid: request.grid)
         let whole = try scheduler.schedule(wanted)
         if let first {
@@ -49,6 +49,12 @@ extension PipelineParts {
             wanted.first = try Self.skippedSteps(wanted, strength: strength) * whole.order
         }
         return wanted.first == 0 ? whole : try scheduler.schedule(wanted)
+    }
+
+    /// The scheduler that a request names, or the model's own.
+    package func scheduler(for request: PipelineRequest) throws -> any Scheduler {
+        let options = request.eta.map { ["eta": SchedulerConfig.Value.number($0)] } ?? [:]
+        return try SchedulerRegistry.make(name: request.scheduler, config: scheduler.overriding(options))
     }
 
     func trainSteps() throws -> Int { try scheduler.trainSteps() }

@@ -33,6 +33,7 @@ package struct PictureSeeds: Sendable, Equatable {
 /// with a list of generators).
 struct NoiseSource {
     private var streams: [any NormalStream]
+    private let seeds: [UInt64]
     private let variations: [VariationNoise?]
     private let source: RandomSource
     let height: Int
@@ -40,6 +41,7 @@ struct NoiseSource {
     let channels: Int
 
     init(_ seeds: PictureSeeds, height: Int, width: Int, channels: Int) {
+        self.seeds = seeds.draws.map(\.seed)
         streams = seeds.draws.map { seeds.source.stream(seed: $0.seed) }
         variations = seeds.draws.map { draw in
             draw.variationSeed.map { VariationNoise(seed: $0, strength: seeds.variationStrength) }
@@ -67,9 +69,19 @@ struct NoiseSource {
     mutating func draw(_ schedule: Schedule) -> HostTensor {
         var values: [Float] = []
         for step in schedule.steps {
-            values += step.drawsNoise ? draw().floats : [Float](repeating: 0, count: shape.count)
+            if let span = step.brownian {
+                values += brownian(span).floats
+            } else {
+                values += step.drawsNoise ? draw().floats : [Float](repeating: 0, count: shape.count)
+            }
         }
         return HostTensor(Shape([schedule.steps.count] + shape.extents), values)
+    }
+
+    /// A stretch of each picture's Brownian path.
+    private func brownian(_ span: BrownianSpan) -> HostTensor {
+        let count = channels * height * width
+        return tensor(seeds.map { BrownianPath(seed: $0, count: count, path: span.path).noise(over: span) })
     }
 
     /// What torch would fill a tensor of each picture with.

@@ -19,6 +19,8 @@ package struct PipelineRequest: Sendable {
     package var guidanceRescale = 0.0
     /// A scheduler's name, or nil for the model's own.
     package var scheduler: String?
+    /// The share of fresh noise in each step, from 0 to 1, for the schedulers that have one; nil takes their own.
+    package var eta: Double?
     /// Timesteps or noise levels to use instead of the scheduler's own.
     package var grid: ScheduleRequest.CustomGrid?
     package var seeds: PictureSeeds

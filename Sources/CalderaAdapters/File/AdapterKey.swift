@@ -32,6 +32,20 @@ enum AdapterPart: String {
     case ia3, glora, orthogonal, sparseBias, kroneckerFirstCore
 }
 
+extension AdapterPart {
+    /// The method that makes parts of this kind, where it is one that is not merged.
+    var refusedMethod: String? {
+        switch self {
+        case .ia3: "IA3"
+        case .glora: "GLoRA"
+        case .orthogonal: "orthogonal fine-tuning (OFT)"
+        case .sparseBias: "a LoRA extractor that leaves a sparse remainder"
+        case .kroneckerFirstCore: "LoKr with a core in its first factor"
+        default: nil
+        }
+    }
+}
+
 /// A tensor name of an adapter file, taken apart. The forms are those of kohya's sd-scripts and LyCORIS
 /// (`lora_unet_..._to_q.lora_down.weight`), of PEFT (`unet....to_q.lora_A.weight`) and of diffusers before PEFT
 /// (`unet....processor.to_q_lora.down.weight`).

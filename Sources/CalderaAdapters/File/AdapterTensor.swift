@@ -33,11 +33,11 @@ struct AdapterTensor: Sendable {
         guard info.shape.count == 1 else {
             throw CalderaError("\(path): \(name) should be one number but has the shape \(info.shape).")
         }
-        return Double(try floats().base[0])
+        return Double(try floats()[0])
     }
 }
 
-/// fp32 numbers in memory of their own, aligned to cache lines.
+/// fp32 numbers in memory of their own, aligned to cache lines. Who uses `base` must keep the buffer meanwhile.
 final class FloatBuffer {
     let base: UnsafeMutablePointer<Float>
     let count: Int
@@ -50,6 +50,8 @@ final class FloatBuffer {
     }
 
     deinit { UnsafeMutableRawPointer(base).deallocate() }
+
+    subscript(index: Int) -> Float { base[index] }
 
     var isFinite: Bool { FloatBuffer.peak(base, count) < Float.infinity.bitPattern }
 

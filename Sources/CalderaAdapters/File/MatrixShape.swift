@@ -17,7 +17,8 @@ struct MatrixShape: Hashable, CustomStringConvertible {
     /// [out, in], [out, in, height, width], or the one axis of a norm or bias.
     init(_ shape: Shape) {
         let extents = shape.extents
-        self.init(rows: extents.first ?? 1, columns: extents.dropFirst().first ?? 1, kernel: Array(extents.dropFirst(2)))
+        self.init(
+            rows: extents.first ?? 1, columns: extents.dropFirst().first ?? 1, kernel: Array(extents.dropFirst(2)))
     }
 
     var kernelCount: Int { kernel.reduce(1, *) }

@@ -40,12 +40,15 @@ enum PreparedMatrix {
     ) throws -> FloatBuffer {
         let (middle, right) = (MatrixShape(core.shape), MatrixShape(down.shape))
         let kernel = middle.kernelCount
-        let swapped = try core.floats().swapped(matrices: middle.rows, rows: middle.columns, columns: kernel)
+        let left = try core.floats().swapped(matrices: middle.rows, rows: middle.columns, columns: kernel)
+        let factor = try down.floats()
         let product = FloatBuffer(middle.rows * kernel * right.columns)
-        try arithmetic.multiply(
-            swapped.base, try down.floats().base, into: product.base,
-            .init(rows: middle.rows * kernel, depth: middle.columns, columns: right.columns), accumulating: false,
-            label: core.name)
+        try withExtendedLifetime((left, factor)) {
+            try arithmetic.multiply(
+                left.base, factor.base, into: product.base,
+                .init(rows: middle.rows * kernel, depth: middle.columns, columns: right.columns), accumulating: false,
+                label: core.name)
+        }
         return product.swapped(matrices: middle.rows, rows: kernel, columns: right.columns)
     }
 

@@ -16,7 +16,8 @@ final class WeightMerger {
     /// Writes base + changes, summed in fp32 and rounded once, to `destination`, in the base's type.
     /// Throws where a value of an adapter is not finite, or a sum is none that the type can hold.
     func merge(
-        _ base: UnsafeRawPointer, _ info: WeightInfo, _ changes: [WeightChange], into destination: UnsafeMutableRawPointer,
+        _ base: UnsafeRawPointer, _ info: WeightInfo, _ changes: [WeightChange],
+        into destination: UnsafeMutableRawPointer,
         name: String
     ) throws {
         let shape = MatrixShape(info.shape)

@@ -50,7 +50,8 @@ public struct PromptTags: Sendable, Hashable {
             throw CalderaError.usage("The tag \(tag) has no name: write <lora:NAME:WEIGHT>.")
         }
         guard positional.count <= 3, named["dyn"] == nil else {
-            throw CalderaError.usage("The tag \(tag) asks for a lower rank (dyn), which is not supported: leave it out.")
+            throw CalderaError.usage(
+                "The tag \(tag) asks for a lower rank (dyn), which is not supported: leave it out.")
         }
         let text = try weight(named["te"] ?? positional.dropFirst().first, default: 1, tag)
         let unet = try weight(named["unet"] ?? positional.dropFirst(2).first, default: text, tag)
