@@ -67,8 +67,8 @@ HELPER void load_f16(const uint16_t *source, size_t width, lanes *x) {
     memcpy(x, &result, sizeof *x);
 }
 
-// Rounds to the nearest, ties to even, in either of two ways: in an integer, where the fraction's last 13 bits fall away,
-// or, for results below fp16's smallest normal number, by adding the power of two whose last bit is fp16's last.
+// Rounds to the nearest, ties to even, in either of two ways: in an integer, where the fraction's last 13 bits fall
+// away, or, for results below fp16's smallest normal number, by adding the power of two whose last bit is fp16's last.
 HELPER void store_f16(const lanes *x, uint16_t *destination, size_t width) {
     words bits;
     memcpy(&bits, x, sizeof bits);
