@@ -180,6 +180,21 @@ HELPER float largest(const float *source, size_t count) {
     return peak;
 }
 
+DISPATCHED uint32_t cvm_peak_f32(const float *source, size_t count) {
+    words peaks = 0;
+    FOR_LANES(count, {
+        lanes x;
+        words bits;
+        load_f32(source + i, width, &x);
+        memcpy(&bits, &x, sizeof bits);
+        bits &= 0x7fffffff;
+        peaks = bits > peaks ? bits : peaks;
+    })
+    uint32_t peak = 0;
+    for (int lane = 0; lane < WIDTH; lane++) peak = peaks[lane] > peak ? peaks[lane] : peak;
+    return peak;
+}
+
 #define DEFINE_EXPONENTIATE(name, element, store) \
     DISPATCHED float name(const float *scores, element *powers, size_t count, float scale) { \
         const float peak = largest(scores, count); \
