@@ -67,8 +67,8 @@ HELPER void load_f16(const uint16_t *source, size_t width, lanes *x) {
     memcpy(x, &result, sizeof *x);
 }
 
-// Rounds to the nearest, ties to even, in either of two ways: in an integer, where the fraction's last 13 bits fall away,
-// or, for results below fp16's smallest normal number, by adding the power of two whose last bit is fp16's last.
+// Rounds to the nearest, ties to even, in either of two ways: in an integer, where the fraction's last 13 bits fall
+// away, or, for results below fp16's smallest normal number, by adding the power of two whose last bit is fp16's last.
 HELPER void store_f16(const lanes *x, uint16_t *destination, size_t width) {
     words bits;
     memcpy(&bits, x, sizeof bits);
@@ -192,6 +192,21 @@ HELPER float largest(const float *source, size_t count) {
     })
     float peak = peaks[0];
     for (int lane = 1; lane < WIDTH; lane++) peak = peaks[lane] > peak ? peaks[lane] : peak;
+    return peak;
+}
+
+DISPATCHED uint32_t cvm_peak_f32(const float *source, size_t count) {
+    words peaks = 0;
+    FOR_LANES(count, {
+        lanes x;
+        words bits;
+        load_f32(source + i, width, &x);
+        memcpy(&bits, &x, sizeof bits);
+        bits &= 0x7fffffff;
+        peaks = bits > peaks ? bits : peaks;
+    })
+    uint32_t peak = 0;
+    for (int lane = 0; lane < WIDTH; lane++) peak = peaks[lane] > peak ? peaks[lane] : peak;
     return peak;
 }
 

@@ -5,7 +5,7 @@ Writes Tests/CalderaAdaptersTests/Fixtures/:
     families/base.safetensors     a few layers of each kind
     families/<case>.safetensors   an adapter for them
     families/merged.safetensors   <case>/<weight>: what LyCORIS' functions (or PEFT's rules) make of the base
-    pipelines/<case>.json         an adapter for a tiny model, as names and shapes (the values follow from a formula, see
+    pipelines/<case>.json         an adapter for a tiny model, as names and shapes (the values follow from a formula:
                                   support/deterministic_weights.py), its metadata, and how strongly it is applied
     pipelines/merged.safetensors  <case>/<component>/<weight>: a sample of the weights after diffusers' own
                                   load_lora_weights and fuse_lora

@@ -20,6 +20,10 @@ typedef enum { CVM_IDENTITY, CVM_SILU, CVM_GELU, CVM_QUICK_GELU, CVM_RELU, CVM_T
 float cvm_exponentiate_f32(const float *scores, float *powers, size_t count, float scale);
 float cvm_exponentiate_bf16(const float *scores, uint16_t *powers, size_t count, float scale);
 
+// The greatest magnitude among `count` numbers, as its bits, whose order is that of magnitudes: infinities come after
+// every number and NaNs after them.
+uint32_t cvm_peak_f32(const float *source, size_t count);
+
 // function(x). GELU is x * (1 + erf(x / sqrt 2)) / 2 with an absolute error below 2e-7 * max(1, |x|).
 void cvm_apply_f32(cvm_function function, const float *source, float *destination, size_t count);
 void cvm_apply_bf16(cvm_function function, const uint16_t *source, uint16_t *destination, size_t count);

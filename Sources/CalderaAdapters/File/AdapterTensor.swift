@@ -53,17 +53,9 @@ final class FloatBuffer {
 
     subscript(index: Int) -> Float { base[index] }
 
-    var isFinite: Bool { FloatBuffer.peak(base, count) < Float.infinity.bitPattern }
+    var isFinite: Bool { MatrixArithmetic.peak(base, count: count) < Float.infinity.bitPattern }
 
     func scale(by factor: Float) {
         for index in 0..<count { base[index] *= factor }
-    }
-
-    /// The greatest magnitude among `count` numbers, as its bits, whose order is that of magnitudes: infinities come
-    /// after every number and NaNs after them.
-    static func peak(_ numbers: UnsafePointer<Float>, _ count: Int) -> UInt32 {
-        var peak: UInt32 = 0
-        for index in 0..<count { peak = max(peak, numbers[index].bitPattern & 0x7fff_ffff) }
-        return peak
     }
 }

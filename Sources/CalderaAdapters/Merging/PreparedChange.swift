@@ -42,20 +42,18 @@ final class PreparedChange {
         case .rows: scaleRows(rows, magnitude)
         case .columns: scaleColumns(rows, magnitude)
         }
-        each(target.count) { index in
-            target.base[index] += strength * (changed.base[index] - target.base[index])
+        for index in 0..<target.count {
+            target.base[index] += strength * (changed[index] - target.base[index])
         }
     }
 
     private func scaleRows(_ target: WeightRows, _ magnitude: Magnitude) {
-        MatrixArithmetic.ranges(target.rows.count, grain: max(1, 16_384 / target.width)) { range in
-            for row in range.map({ target.rows.lowerBound + $0 }) {
-                let numbers = target.row(row)
-                var squares = 0.0
-                for index in 0..<target.width { squares += Double(numbers[index]) * Double(numbers[index]) }
-                let factor = Self.factor(magnitude.values.base[row], squares)
-                for index in 0..<target.width { numbers[index] *= factor }
-            }
+        for row in target.rows {
+            let numbers = target.row(row)
+            var squares = 0.0
+            for index in 0..<target.width { squares += Double(numbers[index]) * Double(numbers[index]) }
+            let factor = Self.factor(magnitude.values[row], squares)
+            for index in 0..<target.width { numbers[index] *= factor }
         }
     }
 
@@ -68,7 +66,7 @@ final class PreparedChange {
                 squares[index / magnitude.kernelCount] += Double(numbers[index]) * Double(numbers[index])
             }
         }
-        let factors = squares.enumerated().map { Self.factor(magnitude.values.base[$0], $1) }
+        let factors = squares.enumerated().map { Self.factor(magnitude.values[$0], $1) }
         for row in target.rows {
             let numbers = target.row(row)
             for index in 0..<target.width { numbers[index] *= factors[index / magnitude.kernelCount] }

@@ -57,7 +57,7 @@ enum PreparedMatrix {
         switch self {
         case .dense(let values, let width):
             let source = UnsafePointer(values.base + target.rows.lowerBound * width)
-            each(target.count) { index in
+            for index in 0..<target.count {
                 target.base[index] = adding ? target.base[index] + source[index] : source[index]
             }
         case .product(let up, let down, let rank):
@@ -111,7 +111,7 @@ enum PreparedDelta {
             let rows = { WeightRows(rows: target.rows, width: target.width, base: $0) }
             try first.write(rows(one.base), adding: false, arithmetic, label: label)
             try second.write(rows(other.base), adding: false, arithmetic, label: label)
-            each(target.count) { target.base[$0] += one.base[$0] * other.base[$0] }
+            for index in 0..<target.count { target.base[index] += one[index] * other[index] }
         case .kronecker(let first, let second, let columns, let secondRows):
             addKronecker(target, first.base, second.base, columns: columns, secondRows: secondRows)
         }
@@ -122,25 +122,14 @@ enum PreparedDelta {
         secondRows: Int
     ) {
         let secondWidth = target.width / columns
-        MatrixArithmetic.ranges(target.rows.count, grain: max(1, 16_384 / target.width)) { range in
-            for index in range {
-                let row = target.rows.lowerBound + index
-                let factors = first + row / secondRows * columns
-                let source = second + row % secondRows * secondWidth
-                for column in 0..<columns {
-                    let place = target.row(row) + column * secondWidth
-                    for offset in 0..<secondWidth { place[offset] += factors[column] * source[offset] }
-                }
+        for row in target.rows {
+            let factors = first + row / secondRows * columns
+            let source = second + row % secondRows * secondWidth
+            for column in 0..<columns {
+                let place = target.row(row) + column * secondWidth
+                for offset in 0..<secondWidth { place[offset] += factors[column] * source[offset] }
             }
         }
-    }
-}
-
-/// Calls `body` for each index below `count` on several threads.
-@inline(__always)
-func each(_ count: Int, _ body: (Int) -> Void) {
-    MatrixArithmetic.ranges(count, grain: 16_384) { range in
-        for index in range { body(index) }
     }
 }
 

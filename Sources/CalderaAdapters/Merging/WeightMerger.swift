@@ -1,14 +1,15 @@
 import CalderaCPU
 import CalderaGraph
 
-/// Merges changes into weights, some rows at a time, so that a weight passes through the caches once and memory holds
-/// one layer's factors.
+/// Merges changes into weights, some rows at a time on each thread, so that a weight passes through the caches once and
+/// memory holds one layer's factors.
 final class WeightMerger {
     /// Numbers of a weight that are merged at one time: 1 MiB in fp32.
     private static let most = 1 << 18
 
     private let arithmetic: MatrixArithmetic
-    private var rows: FloatBuffer?
+    /// The rows that each thread merges.
+    private var buffers: [FloatBuffer] = []
 
     /// Throws when oneDNN cannot be had.
     init() throws { arithmetic = try MatrixArithmetic() }
@@ -24,10 +25,12 @@ final class WeightMerger {
         let prepared = try changes.map { try PreparedChange($0, arithmetic) }
         let isWhole = prepared.contains(where: \.needsWholeWeight)
         let step = isWhole ? shape.rows : max(1, WeightMerger.most / shape.width)
-        for first in stride(from: 0, to: shape.rows, by: step) {
-            let range = first..<min(first + step, shape.rows)
+        let parts = (shape.rows + step - 1) / step
+        reserve(min(parts, MatrixArithmetic.threads), step * shape.width)
+        try MatrixArithmetic.parallel(parts) { thread, index in
+            let range = index * step..<min((index + 1) * step, shape.rows)
             let offset = range.lowerBound * shape.width * info.dtype.size
-            let target = WeightRows(rows: range, width: shape.width, base: buffer(range.count * shape.width))
+            let target = WeightRows(rows: range, width: shape.width, base: buffers[thread].base)
             MatrixArithmetic.convert(base + offset, info.dtype, to: target.base, .float32, count: target.count)
             for change in prepared { try change.apply(to: target, arithmetic, label: name) }
             try check(target, info.dtype, name)
@@ -36,17 +39,16 @@ final class WeightMerger {
     }
 
     private func check(_ target: WeightRows, _ dtype: DType, _ name: String) throws {
-        guard FloatBuffer.peak(target.base, target.count) < dtype.firstInfinite else {
+        guard MatrixArithmetic.peak(target.base, count: target.count) < dtype.firstInfinite else {
             throw CalderaError(
                 "With these adapters the weight \(name) has numbers that \(dtype) cannot hold: give them less weight.")
         }
     }
 
-    private func buffer(_ count: Int) -> UnsafeMutablePointer<Float> {
-        if let rows, rows.count >= count { return rows.base }
-        let buffer = FloatBuffer(count)
-        rows = buffer
-        return buffer.base
+    /// Makes a buffer for each thread that may need one.
+    private func reserve(_ threads: Int, _ count: Int) {
+        if buffers.count >= threads, buffers.allSatisfy({ $0.count >= count }) { return }
+        buffers = (0..<MatrixArithmetic.threads).map { _ in FloatBuffer(count) }
     }
 }
 

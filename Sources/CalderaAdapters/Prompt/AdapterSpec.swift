@@ -14,8 +14,8 @@ public struct AdapterSpec: Sendable, Hashable {
         self.unetWeight = unetWeight
     }
 
-    /// An argument of the command line: `PATH`, `PATH:WEIGHT`, or `PATH:TEXT,UNET` with one weight for the text encoders
-    /// and one for the UNet. What is as a whole the path of a file is taken as that.
+    /// An argument of the command line: `PATH`, `PATH:WEIGHT`, or `PATH:TEXT,UNET` with one weight for the text
+    /// encoders and one for the UNet. What is as a whole the path of a file is taken as that.
     /// Throws a usage error when there is no path, or what follows the last colon of an existing path is no weight.
     public init(argument: String) throws {
         guard !argument.isEmpty else { throw CalderaError.usage("The path of a LoRA is empty.") }

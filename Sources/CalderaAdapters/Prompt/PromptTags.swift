@@ -4,8 +4,8 @@ import Foundation
 /// A prompt and the adapters that its tags ask for, as AUTOMATIC1111's web UI reads them: every `<KIND:...>` is taken
 /// out, whatever its kind, and leaves nothing behind.
 ///
-/// `<lora:NAME>`, `<lora:NAME:WEIGHT>`, `<lora:NAME:TEXT:UNET>`, or named: `<lora:NAME:te=0.5:unet=1>`. `lyco` means the
-/// same. Without weights both are 1; a UNet weight that is not given is that of the text encoders.
+/// `<lora:NAME>`, `<lora:NAME:WEIGHT>`, `<lora:NAME:TEXT:UNET>`, or named: `<lora:NAME:te=0.5:unet=1>`. `lyco` means
+/// the same. Without weights both are 1; a UNet weight that is not given is that of the text encoders.
 public struct PromptTags: Sendable, Hashable {
     /// The prompt without its tags.
     public let prompt: String

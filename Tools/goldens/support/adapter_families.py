@@ -78,8 +78,8 @@ def write(folder: Path) -> None:
 def low_rank(make: Maker) -> list[Case]:
     cases = []
     for name, layer, alpha, strength in (
-        ("kohya_linear", LINEAR, 2.0, 1.0), ("kohya_no_alpha", LINEAR, None, 0.75), ("kohya_negative", LINEAR, 6.0, -0.5),
-        ("kohya_conv1x1", ONE, 1.0, 1.0), ("locon_conv3x3", CONV, 2.0, 0.8),
+        ("kohya_linear", LINEAR, 2.0, 1.0), ("kohya_no_alpha", LINEAR, None, 0.75),
+        ("kohya_negative", LINEAR, 6.0, -0.5), ("kohya_conv1x1", ONE, 1.0, 1.0), ("locon_conv3x3", CONV, 2.0, 0.8),
     ):
         weight = make[layer]
         down, up = make(4, *weight.shape[1:]), make(weight.shape[0], 4, *[1] * (weight.dim() - 2))
