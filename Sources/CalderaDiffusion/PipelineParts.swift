@@ -133,4 +133,12 @@ package struct PipelineParts {
             autoencoderWeights: weights, scheduler: scheduler, forceZerosForEmptyPrompt: forceZerosForEmptyPrompt,
             requiresAestheticsScore: requiresAestheticsScore)
     }
+
+    /// The same parts with another scheduler configuration.
+    package func replacing(scheduler: SchedulerConfig) -> PipelineParts {
+        PipelineParts(
+            family: family, encoders: encoders, unet: unet, unetWeights: unetWeights, autoencoder: autoencoder,
+            autoencoderWeights: autoencoderWeights, scheduler: scheduler,
+            forceZerosForEmptyPrompt: forceZerosForEmptyPrompt, requiresAestheticsScore: requiresAestheticsScore)
+    }
 }

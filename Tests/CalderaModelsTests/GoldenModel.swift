@@ -1,3 +1,4 @@
+import Caldera
 import CalderaDiffusion
 import CalderaFormats
 import CalderaGraph
@@ -49,6 +50,11 @@ struct GoldenModel {
 
     /// Whole runs of the pipeline that the fixture holds.
     func runs() throws -> [GoldenRuns.Run] { try tiny.runs().cases }
+
+    /// Calls `body` with the opened model.
+    func withParts(_ body: (PipelineParts) throws -> Void) throws {
+        try withFolder { folder in try body(ModelLoader.open(ModelOptions(model: folder)).parts) }
+    }
 
     /// Calls `body` with the path of a complete model folder, made for the call where the fixture is only a description.
     func withFolder(_ body: (String) throws -> Void) throws {

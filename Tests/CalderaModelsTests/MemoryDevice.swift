@@ -40,13 +40,12 @@ struct PlannedPart {
     /// The text encoder, the denoiser of two steps and the decoder of a tiny model.
     static func parts(of golden: GoldenModel, _ precision: Precision, _ limits: PlanLimits) throws -> [PlannedPart] {
         var result: [PlannedPart] = []
-        try golden.withFolder { folder in
-            let parts = try ModelLoader.open(folder, variant: nil).parts
+        try golden.withParts { parts in
             let plans = PipelinePlans(parts: parts, precision: precision, limits: limits)
-            let scale = parts.autoencoder.config.downscale
-            let request = TextToImageRequest(
+            let scale = parts.autoencoder.downscale
+            let request = PipelineRequest(
                 prompt: "", negativePrompt: nil, width: 16 * scale, height: 16 * scale, steps: 2, guidanceScale: 5,
-                seeds: [1], scheduler: "euler")
+                seeds: PictureSeeds(seeds: [1]), scheduler: "euler")
             let schedule = try SchedulerRegistry.make(name: "euler", config: parts.scheduler).schedule(steps: 2)
             let encoder = try #require(parts.encoders.last)
             result = [
@@ -56,7 +55,8 @@ struct PlannedPart {
                     plan: try plans.denoiser(plans.denoising(request, schedule: schedule, pictures: 1)),
                     weights: parts.unetWeights),
                 PlannedPart(
-                    name: "decoder", plan: try plans.decoder(height: 16, width: 16), weights: parts.autoencoderWeights),
+                    name: "decoder", plan: try plans.decoder(height: 16, width: 16, dtype: precision.dtype),
+                    weights: parts.autoencoderWeights),
             ]
         }
         return result
@@ -79,29 +79,5 @@ struct PlannedPart {
         let (shape, count) = (port.tensor.shape, port.tensor.shape.count)
         if port.tensor.dtype == .int32 { return HostTensor(shape, [Int32](repeating: 0, count: count)) }
         return HostTensor(shape, (0..<count).map { 0.5 * Float(sin(Double($0))) })
-    }
-}
-
-/// Weights in which some have other values: those of the base, times a factor.
-final class ScaledWeights: WeightSource {
-    private let base: any WeightSource
-    private let scaled: MemoryWeights
-
-    init(_ base: any WeightSource, _ names: Set<String>, factor: Float) throws {
-        self.base = base
-        scaled = MemoryWeights(
-            try names.reduce(into: [:]) { tensors, name in
-                let info = try #require(base.info(name))
-                let values = try base.withBytes(name) { ElementCoding.decoded($0, as: info.dtype) }
-                tensors[name] = HostTensor(info.shape, values.map { Float($0) * factor })
-            })
-    }
-
-    var names: [String] { base.names }
-
-    func info(_ name: String) -> WeightInfo? { scaled.info(name) ?? base.info(name) }
-
-    func withBytes<Result>(_ name: String, _ body: (UnsafeRawBufferPointer) throws -> Result) throws -> Result {
-        try scaled.info(name) == nil ? base.withBytes(name, body) : scaled.withBytes(name, body)
     }
 }

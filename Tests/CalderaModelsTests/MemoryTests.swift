@@ -76,7 +76,8 @@ import Testing
         try each(model, device) { backend, part in
             let names = Set(
                 part.plan.weights.map(\.name).sorted().enumerated().filter { $0.offset % 3 == 0 }.map(\.element))
-            let changed = try ScaledWeights(part.weights, names, factor: 1.25)
+            let changed = ScaledWeights(
+                part.weights, factors: Dictionary(uniqueKeysWithValues: names.map { ($0, 1.25) }))
             let expected = try run(part, backend, budget: nil).results
             let expectedChange = try part.results(backend.compile(part.plan, weights: changed, budget: nil))
             #expect(expectedChange != expected)

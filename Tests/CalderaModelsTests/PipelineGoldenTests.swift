@@ -20,31 +20,30 @@ import Testing
         try check(GoldenModel(GoldenModel.embedded), device)
     }
 
-    /// fp32 is exact up to rounding; 20 steps of fp16 differ a little in each.
-    private func latentsBound(_ device: TestDevice) -> Double { device.precision == .fp16 ? 5e-2 : 1e-3 }
-
     /// dB.
     private func pictureBound(_ device: TestDevice) -> Double { device.precision == .fp16 ? 30 : 45 }
 
     private func check(_ golden: GoldenModel, _ device: TestDevice) throws {
         try golden.withFolder { folder in
-            let model = try ModelLoader.open(folder, variant: nil)
+            let model = try ModelLoader.open(ModelOptions(model: folder))
             try device.withBackend { backend in
-                let pipeline = try TextToImage(parts: model.parts, backend: backend, precision: device.precision)
+                let pipeline = try DiffusionPipeline(
+                    parts: model.parts, backend: backend, precision: device.precision)
                 for run in try golden.runs() { try check(run, golden, pipeline, device) }
             }
         }
     }
 
     private func check(
-        _ run: GoldenRuns.Run, _ golden: GoldenModel, _ pipeline: TextToImage, _ device: TestDevice
+        _ run: GoldenRuns.Run, _ golden: GoldenModel, _ pipeline: DiffusionPipeline, _ device: TestDevice
     ) throws {
-        let request = TextToImageRequest(
+        let request = PipelineRequest(
             prompt: run.prompt, negativePrompt: run.negativePrompt, width: run.width, height: run.height,
-            steps: run.steps, guidanceScale: run.guidanceScale, seeds: run.seeds, scheduler: run.scheduler)
+            steps: run.steps, guidanceScale: run.guidanceScale, seeds: PictureSeeds(seeds: run.seeds),
+            scheduler: run.scheduler)
         let result = try pipeline.run(request) { _ in }
         let error = relativeL2(result.latents, try golden.golden.channelsLast(run.latents))
-        #expect(error <= latentsBound(device), "\(golden.name) \(run.name): relative error \(error)")
+        #expect(error <= device.latentsBound, "\(golden.name) \(run.name): relative error \(error)")
         let bytes = Picture.bytes(result.pictures)
         let size = bytes.count / run.seeds.count
         for (index, name) in run.pictures.enumerated() {
