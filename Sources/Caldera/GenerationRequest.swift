@@ -116,7 +116,7 @@ public struct ModelOptions: Sendable {
 public enum SamplingGrid: Sendable, Equatable {
     /// Falling timesteps.
     case timesteps([Int])
-    /// Falling noise levels σ; the one after the last step, 0, is not among them.
+    /// Falling noise levels σ, with or without the 0 after the last step.
     case sigmas([Double])
 
     package var schedule: ScheduleRequest.CustomGrid {
@@ -130,7 +130,7 @@ public enum SamplingGrid: Sendable, Equatable {
     var count: Int {
         switch self {
         case .timesteps(let list): list.count
-        case .sigmas(let list): list.count
+        case .sigmas(let list): list.last == 0 ? list.count - 1 : list.count
         }
     }
 }

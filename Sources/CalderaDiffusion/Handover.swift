@@ -41,7 +41,7 @@ extension PipelineParts {
         _ request: PipelineRequest, first: ((Schedule) throws -> Int)? = nil
     ) throws -> Schedule {
         let scheduler = try scheduler(for: request)
-        var wanted = ScheduleRequest(steps: request.steps, grid: request.grid)
+        var wanted = ScheduleRequest(steps: request.steps, grid: request.grid?.withoutFinalZero)
         let whole = try scheduler.schedule(wanted)
         if let first {
             wanted.first = try first(whole)
@@ -51,9 +51,10 @@ extension PipelineParts {
         return wanted.first == 0 ? whole : try scheduler.schedule(wanted)
     }
 
-    /// The scheduler that a request names, or the model's own.
+    /// The scheduler that a request names, or the model's own. diffusers' pipelines pass an η of 0 where none is asked for,
+    /// whatever the class would take on its own.
     package func scheduler(for request: PipelineRequest) throws -> any Scheduler {
-        let options = request.eta.map { ["eta": SchedulerConfig.Value.number($0)] } ?? [:]
+        let options = ["eta": SchedulerConfig.Value.number(request.eta ?? 0)]
         return try SchedulerRegistry.make(name: request.scheduler, config: scheduler.overriding(options))
     }
 
@@ -68,6 +69,14 @@ extension PipelineParts {
                 "A strength of \(strength) leaves none of the \(steps) steps: use a larger strength or more steps.")
         }
         return steps - kept
+    }
+}
+
+extension ScheduleRequest.CustomGrid {
+    /// Lists of σ are written with and without the 0 at their end.
+    fileprivate var withoutFinalZero: Self {
+        guard case .sigmas(let list) = self, list.count > 1, list.last == 0 else { return self }
+        return .sigmas(Array(list.dropLast()))
     }
 }
 

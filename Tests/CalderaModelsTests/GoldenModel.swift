@@ -56,6 +56,14 @@ struct GoldenModel {
         try withFolder { folder in try body(ModelLoader.open(ModelOptions(model: folder)).parts) }
     }
 
+    /// The same for a family that need not have goldens of its own.
+    static func withParts(of family: String, _ body: (PipelineParts) throws -> Void) throws {
+        let temporary = try TemporaryFolder()
+        let folder = temporary.url.appending(path: family)
+        try TinyModel(fixtures.appending(path: family)).write(to: folder, embeddedModel: TestPaths.embeddedModel)
+        try body(ModelLoader.open(ModelOptions(model: folder.path)).parts)
+    }
+
     /// Calls `body` with the path of a complete model folder, made for the call where the fixture is only a description.
     func withFolder(_ body: (String) throws -> Void) throws {
         if name == GoldenModel.embedded { return try body(TestPaths.embeddedModel.path) }

@@ -37,7 +37,7 @@ import Testing
         let golden = try GoldenPipelines(Self.fixture).golden
         try device.withBackend { backend in
             for run in runs {
-                try GoldenModel(run.family).withParts { parts in
+                try GoldenModel.withParts(of: run.family) { parts in
                     try withRefiner(run) { refiner in
                         let pipeline = try DiffusionPipeline(
                             parts: parts.overriding(run.schedulerOptions),
@@ -54,7 +54,7 @@ import Testing
 
     private func withRefiner(_ run: GoldenPipelines.Run, _ body: (PipelineParts?) throws -> Void) throws {
         guard let family = run.refinerFamily else { return try body(nil) }
-        try GoldenModel(family).withParts(body)
+        try GoldenModel.withParts(of: family, body)
     }
 
     private func request(_ run: GoldenPipelines.Run, _ golden: GoldenFile) throws -> PipelineRequest {
