@@ -20,7 +20,7 @@ private struct SampleRun: Sendable, CustomTestStringConvertible {
              "set_alpha_to_one": false, "clip_sample": false\(options.isEmpty ? "" : ", " + options)}
             """
         let config = try SchedulerConfig(json: Data(json.utf8), path: "scheduler_config.json")
-        if name == "ddim" { return try DDIMScheduler(config: config, eta: eta).schedule(steps: 5) }
+            .overriding(["eta": .number(eta)])
         return try SchedulerRegistry.make(name: name, config: config).schedule(steps: 5)
     }
 

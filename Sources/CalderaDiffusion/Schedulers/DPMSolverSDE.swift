@@ -68,17 +68,20 @@ package struct DPMSolverSDEScheduler: Scheduler {
     }
 }
 
-/// The noise levels of a step in the single precision in which diffusers computes them, by way of their logarithms: the
-/// Brownian path is sensitive to their last digits.
+/// The noise levels of a step, with the roundings to single precision that diffusers makes on the way to their logarithms
+/// and back: a Brownian path is rough enough to show at which time it is read. (Torch's own logarithm errs by one more
+/// unit in the last place here and there, on each kind of CPU elsewhere; that part cannot be followed.)
 private struct SolverTimes {
     let start: Double
     let middle: Double
     let end: Double
 
     init(from sigma: Double, to next: Double) {
-        let (time, nextTime) = (-log(Float(sigma)), -log(Float(next)))
-        start = Double(exp(-time))
-        middle = Double(exp(-(time + (nextTime - time) * 0.5)))
-        end = Double(exp(-nextTime))
+        let (time, nextTime) = (Float(-log(sigma)), Float(-log(next)))
+        start = Self.sigma(at: time)
+        middle = Self.sigma(at: time + (nextTime - time) * 0.5)
+        end = Self.sigma(at: nextTime)
     }
+
+    private static func sigma(at time: Float) -> Double { Double(Float(exp(-Double(time)))) }
 }
