@@ -11,6 +11,8 @@ struct GoldenTable: Sendable, CustomStringConvertible {
     let initNoiseSigma: Double
     /// The latents after every evaluation, by prediction type.
     let trajectories: [String: [Float]]
+    /// The prediction types for which fp32 strays from fp64 in diffusers itself.
+    let needsDouble: [String]
     /// What `add_noise` makes of a picture of ones and of noise of ones, before every evaluation.
     let levels: [Float]?
     let description: String
@@ -40,6 +42,7 @@ struct GoldenTable: Sendable, CustomStringConvertible {
         }
         (self.steps, initNoiseSigma) = (steps, scale)
         trajectories = try Self.object(table["trajectories"] as Any).mapValues { try Fixture.floats(Self.string($0)) }
+        needsDouble = table["double"] as? [String] ?? []
         let first = table["first"] as? Int ?? 0
         request = ScheduleRequest(steps: steps, first: first, grid: Self.grid(table["grid"] as? [String: Any]))
         let eta = (table["eta"] as? Double).map { ", eta \($0)" } ?? ""

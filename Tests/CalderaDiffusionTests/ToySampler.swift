@@ -11,10 +11,13 @@ enum ToySampler {
         of schedule: Schedule, from initial: [Float], as _: Real.Type
     ) -> [[Double]] {
         var random = TorchRandom(seed: seed)
+        var path = schedule.steps.first?.brownian.map {
+            BrownianPath(seed: seed, count: initial.count, path: $0.path)
+        }
         var states = [[Real]](
             repeating: initial.map { Real($0) * Real(schedule.initNoiseSigma) }, count: schedule.stateCount)
         return schedule.steps.map { step in
-            let noise = Self.noise(of: step, count: initial.count, &random)
+            let noise = Self.noise(of: step, count: initial.count, &random, &path)
             let outputs = states[0].map { latent in
                 Real(model(Double(Real(step.inputScale) * latent), Double(step.timestep)))
             }
@@ -31,9 +34,12 @@ enum ToySampler {
         }
     }
 
-    private static func noise(of step: StepCoefficients, count: Int, _ random: inout TorchRandom) -> [Float] {
-        if let span = step.brownian { return BrownianPath(seed: seed, count: count, path: span.path).noise(over: span) }
-        return step.drawsNoise ? random.normal(count: count) : [Float](repeating: 0, count: count)
+    private static func noise(
+        of step: StepCoefficients, count: Int, _ random: inout TorchRandom, _ path: inout BrownianPath?
+    ) -> [Float] {
+        let zeros = [Float](repeating: 0, count: count)
+        if let span = step.brownian { return path?.noise(over: span) ?? zeros }
+        return step.drawsNoise ? random.normal(count: count) : zeros
     }
 
     private static func model(_ scaled: Double, _ timestep: Double) -> Double {

@@ -16,7 +16,7 @@ package struct DPMSolverSDEScheduler: Scheduler {
 
     package init(config: SchedulerConfig) throws {
         spaced = try SpacedSigmas(
-            config: config, defaults: .secondOrder, zeroSNR: .ignored, karrasTakesLimits: false)
+            config: config, defaults: .secondOrder, zeroSNR: .ignored, karrasTakesLimits: false, single: false)
         prediction = try config.prediction(of: Self.self)
     }
 

@@ -48,7 +48,9 @@ package struct PNDMScheduler: Scheduler {
 
     /// States 1 to 3 keep the last outputs, newest first; for the repeated step state 2 keeps the latents before it.
     private func move(evaluation: Int, from alpha: Double, to next: Double) -> Move {
-        let (now, last, second, third) = (LinearForm.modelOutput, LinearForm.state(1), LinearForm.state(2), LinearForm.state(3))
+        let (now, last, second, third) = (
+            LinearForm.modelOutput, LinearForm.state(1), LinearForm.state(2), LinearForm.state(3)
+        )
         func step(_ start: LinearForm, _ output: LinearForm) -> LinearForm {
             update(start, output, from: alpha, to: next)
         }

@@ -21,7 +21,8 @@ struct SamplingGrid {
     var order = 1
 
     /// A grid for variance-exploding latents, with one σ for each evaluation and one after the last.
-    static func exploding(timesteps: [Double], sigmas: [Double], initNoiseSigma: Double, order: Int = 1) -> SamplingGrid {
+    static func exploding(timesteps: [Double], sigmas: [Double], initNoiseSigma: Double, order: Int = 1) -> SamplingGrid
+    {
         SamplingGrid(
             timesteps: timesteps, levels: sigmas.prefix(timesteps.count).map(NoiseLevel.exploding), sigmas: sigmas,
             initNoiseSigma: initNoiseSigma, order: order)

@@ -91,7 +91,9 @@ package struct SchedulerConfig: Sendable {
     }
 
     /// prediction_type, epsilon where it is missing.
-    func prediction(of scheduler: any Scheduler.Type, without unsupported: PredictionType? = nil) throws -> PredictionType {
+    func prediction(of scheduler: any Scheduler.Type, without unsupported: PredictionType? = nil) throws
+        -> PredictionType
+    {
         let prediction = try choice("prediction_type", default: PredictionType.epsilon)
         guard prediction != unsupported else {
             throw error("prediction_type", "is '\(prediction.rawValue)', which \(scheduler.className) does not support")

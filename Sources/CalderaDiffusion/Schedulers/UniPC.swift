@@ -59,7 +59,8 @@ package struct UniPCScheduler: Scheduler {
             let corrected =
                 corrects ? correction(of: index - 1, output, orders(request, levels.count), levels) : .latent
             let order = orders(request, levels.count)(index)
-            let next = step(from: index, levels).predicted(from: corrected, [output, .state(2), .state(3)], order: order)
+            let next = step(from: index, levels).predicted(
+                from: corrected, [output, .state(2), .state(3)], order: order)
             return Move(updates: [next, corrected, output, .state(2), .state(3)])
         }
     }
