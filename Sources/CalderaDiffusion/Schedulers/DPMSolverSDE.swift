@@ -1,8 +1,12 @@
 import Foundation
 
 /// The stochastic DPM-Solver++ of second order with one midpoint (Katherine Crowson's `sample_dpmpp_sde` in k-diffusion
-/// with r = 1/2 and η = 1), as diffusers' DPMSolverSDEScheduler; the last step is Euler's. Its noise is a Brownian path
-/// over σ, so that the two evaluations of a step see the same one. The latent is variance-exploding: x = x0 + σ·ε.
+/// with r = 1/2 and η = 1), as diffusers' DPMSolverSDEScheduler; the last step is Euler's.
+///
+/// Its noise is not drawn from the random stream but is a Brownian path over σ (`BrownianPath`), so that the two
+/// evaluations of a step see the same one. Such a path shows the last digit of the σ at which it is read: where torch's
+/// roots and logarithms are not rounded to the nearest, latents differ from diffusers' by up to 3e-3, as they do between
+/// two builds of torch. The latent is variance-exploding: x = x0 + σ·ε.
 package struct DPMSolverSDEScheduler: Scheduler {
     package static let className = "DPMSolverSDEScheduler"
     package static let shortNames = ["dpmpp_sde", "dpm_solver_sde"]
@@ -69,8 +73,7 @@ package struct DPMSolverSDEScheduler: Scheduler {
 }
 
 /// The noise levels of a step, with the roundings to single precision that diffusers makes on the way to their logarithms
-/// and back: a Brownian path is rough enough to show at which time it is read. (Torch's own logarithm errs by one more
-/// unit in the last place here and there, on each kind of CPU elsewhere; that part cannot be followed.)
+/// and back.
 private struct SolverTimes {
     let start: Double
     let middle: Double
