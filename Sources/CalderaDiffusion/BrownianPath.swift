@@ -34,6 +34,8 @@ package struct BrownianPath {
     private let seed: UInt64
     private let count: Int
     private let path: BrownianSpan.Path
+    /// W at the ends of the last stretch: the stretches of a loop share them.
+    private var positions: [Double: [Double]] = [:]
 
     /// - Parameters:
     ///   - seed: of the picture (diffusers `noise_sampler_seed`).
@@ -46,9 +48,12 @@ package struct BrownianPath {
 
     /// The increment over a stretch divided by the root of its length: standard normal noise. Falling σ is the negative
     /// direction of the path.
-    package func noise(over span: BrownianSpan) -> [Float] {
+    package mutating func noise(over span: BrownianSpan) -> [Float] {
+        let start = positions[span.from] ?? position(at: span.from)
+        let end = positions[span.to] ?? position(at: span.to)
+        positions = [span.from: start, span.to: end]
         let scale = 1 / (span.from - span.to).magnitude.squareRoot()
-        return zip(position(at: span.from), position(at: span.to)).map { Float(($1 - $0) * scale) }
+        return zip(start, end).map { Float(($1 - $0) * scale) }
     }
 
     /// W(t) with W(low) = 0.

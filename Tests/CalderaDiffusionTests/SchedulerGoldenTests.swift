@@ -2,106 +2,90 @@ import CalderaDiffusion
 import Foundation
 import Testing
 
-/// One configuration and number of steps, with what diffusers computed for it.
-private struct GoldenTable: Sendable, CustomTestStringConvertible {
-    let scheduler: String
-    let steps: Int
-    let eta: Double?
-    /// scheduler_config.json by prediction type, without and with the prediction type's own key.
-    let configs: [String: Data]
-    let initial: [Float]
-    let timesteps: [Float]
-    let sigmas: [Float]?
-    let initNoiseSigma: Double
-    /// The latents after every step, by prediction type.
-    let trajectories: [String: [Float]]
-    private let label: String
-
-    var testDescription: String { "\(scheduler), \(steps) steps, \(label)" }
-
-    static func all() throws -> [GoldenTable] {
-        let file = try object(JSONSerialization.jsonObject(with: Fixture.data("schedulers.json")))
-        let initial = try Fixture.floats(string(file["initial"]))
-        guard let tables = file["tables"] as? [Any] else { throw Fixture.Broken(what: "tables") }
-        return try tables.map { try GoldenTable(object($0), initial: initial) }
-    }
-
-    private init(_ table: [String: Any], initial: [Float]) throws {
-        let config = try Self.object(table["config"] as Any)
-        let trajectories = try Self.object(table["trajectories"] as Any)
-        self.initial = initial
-        scheduler = try Self.string(table["scheduler"])
-        eta = table["eta"] as? Double
-        timesteps = try Fixture.floats(Self.string(table["timesteps"]))
-        sigmas = try (table["sigmas"] as? String).map(Fixture.floats)
-        guard let steps = table["steps"] as? Int, let scale = table["init_noise_sigma"] as? Double else {
-            throw Fixture.Broken(what: "steps or init_noise_sigma")
-        }
-        (self.steps, initNoiseSigma) = (steps, scale)
-        self.trajectories = try trajectories.mapValues { try Fixture.floats(Self.string($0)) }
-        configs = try Dictionary(
-            uniqueKeysWithValues: trajectories.keys.map { prediction in
-                let complete = config.merging(["prediction_type": prediction]) { $1 }
-                return (prediction, try JSONSerialization.data(withJSONObject: complete, options: .sortedKeys))
-            })
-        label = String(
-            decoding: try JSONSerialization.data(withJSONObject: config, options: .sortedKeys), as: UTF8.self)
-    }
-
-    func schedule(prediction: String) throws -> Schedule {
-        guard let json = configs[prediction] else { throw Fixture.Broken(what: prediction) }
-        let config = try SchedulerConfig(json: json, path: "scheduler_config.json")
-        if let eta { return try DDIMScheduler(config: config, eta: eta).schedule(steps: steps) }
-        return try SchedulerRegistry.make(name: scheduler, config: config).schedule(steps: steps)
-    }
-
-    private static func object(_ value: Any) throws -> [String: Any] {
-        guard let object = value as? [String: Any] else { throw Fixture.Broken(what: "an object") }
-        return object
-    }
-
-    private static func string(_ value: Any?) throws -> String {
-        guard let string = value as? String else { throw Fixture.Broken(what: "a string") }
-        return string
-    }
-}
-
+/// Every scheduler against diffusers, one case per class: the failing table is named in the message.
 @Suite struct SchedulerGoldenTests {
-    @Test(arguments: try GoldenTable.all())
-    fileprivate func levelsMatchDiffusers(table: GoldenTable) throws {
-        for prediction in table.trajectories.keys {
-            let schedule = try table.schedule(prediction: prediction)
-            #expect(schedule.timesteps.count == table.timesteps.count)
-            #expect(schedule.sigmas.count == table.steps + 1)
-            #expect(close(schedule.timesteps.map(Double.init), table.timesteps, within: 1e-6))
-            #expect(abs(schedule.initNoiseSigma / table.initNoiseSigma - 1) <= 1e-6)
-            if let sigmas = table.sigmas { #expect(close(schedule.sigmas, sigmas, within: 1e-6)) }
-        }
-    }
+    /// Read once: the file is large, and every case makes a suite of its own.
+    private static let fixture = Result { try GoldenTable.byScheduler() }
 
-    @Test(arguments: try GoldenTable.all())
-    fileprivate func everyStepMatchesDiffusers(table: GoldenTable) throws {
-        for (prediction, expected) in table.trajectories {
-            let schedule = try table.schedule(prediction: prediction)
-            let exact = ToySampler.trajectory(of: schedule, from: table.initial, as: Double.self)
-            let single = ToySampler.trajectory(of: schedule, from: table.initial, as: Float.self)
-            #expect(worstError(exact, expected) <= 1e-5, "\(prediction) in fp64")
-            #expect(worstError(single, expected) <= 1e-5, "\(prediction) in fp32")
-        }
-    }
+    private let tables: [String: [GoldenTable]]
 
-    @Test func theTableCoversEverySchedulerAndSpacing() throws {
-        let tables = try GoldenTable.all()
-        for type in SchedulerRegistry.all {
-            for steps in [1, 2, 5, 20, 50] {
-                for spacing in ["linspace", "leading", "trailing"] {
-                    let matching = tables.filter {
-                        $0.scheduler == type.className && $0.steps == steps && $0.testDescription.contains(spacing)
-                    }
-                    #expect(!matching.isEmpty, "\(type.className), \(steps) steps, \(spacing)")
+    init() throws { tables = try Self.fixture.get() }
+
+    @Test(arguments: SchedulerRegistry.all.map { $0.className })
+    func levelsMatchDiffusers(scheduler: String) throws {
+        for table in tables[scheduler] ?? [] {
+            for prediction in table.trajectories.keys {
+                let schedule = try table.schedule(prediction: prediction)
+                #expect(close(schedule.timesteps.map(Double.init), table.timesteps, within: 1e-6), "\(table)")
+                #expect(schedule.sigmas.count == schedule.steps.count + 1, "\(table)")
+                #expect(abs(schedule.initNoiseSigma / table.initNoiseSigma - 1) <= 1e-6, "\(table)")
+                if let sigmas = table.sigmas { #expect(close(schedule.sigmas, sigmas, within: 1e-6), "\(table)") }
+                if let levels = table.levels {
+                    let reached = [schedule.start] + schedule.steps.dropLast().map(\.level)
+                    let factors = reached.flatMap { [$0.image, $0.noise] }
+                    #expect(close(factors, levels, within: 1e-6), "\(table)")
                 }
+                #expect(schedule.steps.last?.level == .clean)
             }
         }
+    }
+
+    @Test(arguments: SchedulerRegistry.all.map { $0.className })
+    func everyStepMatchesDiffusers(scheduler: String) throws {
+        for table in tables[scheduler] ?? [] {
+            for (prediction, expected) in table.trajectories {
+                let schedule = try table.schedule(prediction: prediction)
+                let exact = ToySampler.trajectory(of: schedule, from: table.initial, as: Double.self)
+                #expect(worstError(exact, expected) <= 1e-5, "\(prediction) in fp64, \(table)")
+                if table.needsDouble.contains(prediction) { continue }
+                let single = ToySampler.trajectory(of: schedule, from: table.initial, as: Float.self)
+                #expect(worstError(single, expected) <= 1e-5, "\(prediction) in fp32, \(table)")
+            }
+        }
+    }
+
+    /// What a device can keep and sum up.
+    @Test(arguments: SchedulerRegistry.all.map { $0.className })
+    func stepsAreSmallEnoughForADevice(scheduler: String) throws {
+        for table in tables[scheduler] ?? [] {
+            for prediction in table.trajectories.keys {
+                let schedule = try table.schedule(prediction: prediction)
+                #expect(schedule.stateCount <= 5, "\(table)")
+                for update in schedule.steps.flatMap(\.updates) {
+                    let terms = (0..<schedule.stateCount).map(update.state) + [update.output, update.noise]
+                    #expect(terms.filter { $0 != 0 }.count <= 7, "\(table)")
+                }
+                #expect(schedule.steps.last?.updates.count == 1, "\(table)")
+            }
+        }
+    }
+
+    /// Singlestep, the distilled and the EDM classes have a spacing of their own.
+    @Test(arguments: SchedulerRegistry.all.map { $0.className })
+    func theTablesCoverEverySpacing(scheduler: String) throws {
+        let fixed = [
+            "DPMSolverSinglestepScheduler", "LCMScheduler", "TCDScheduler", "EDMEulerScheduler",
+            "EDMDPMSolverMultistepScheduler",
+        ]
+        let spacings = fixed.contains(scheduler) ? [""] : ["linspace", "leading", "trailing"]
+        for steps in [1, 2, 5, 20, 50] {
+            for spacing in spacings {
+                let matching = (tables[scheduler] ?? []).filter {
+                    $0.steps == steps && (spacing.isEmpty || $0.description.contains(spacing))
+                }
+                #expect(matching.contains { $0.trajectories["v_prediction"] != nil }, "\(steps) steps, \(spacing)")
+                #expect(matching.contains { $0.trajectories["epsilon"] != nil }, "\(steps) steps, \(spacing)")
+            }
+        }
+        #expect((tables[scheduler] ?? []).contains { $0.levels != nil })
+    }
+
+    @Test(
+        arguments: SchedulerRegistry.all.filter { $0.takesSigmaFamilies }.map { $0.className },
+        ["karras", "exponential", "beta"])
+    func theTablesCoverEveryFamilyOfSigmas(scheduler: String, family: String) throws {
+        let matching = (tables[scheduler] ?? []).filter { $0.description.contains("use_\(family)_sigmas") }
+        #expect(Set([1, 2, 5, 20, 50]).isSubset(of: Set(matching.map(\.steps))))
     }
 
     /// The largest error of any step, relative to that step's largest value.

@@ -10,6 +10,7 @@ private struct SampleRun: Sendable, CustomTestStringConvertible {
     /// Empty for a scheduler that works without them.
     var sigmas: [Double] = []
     var eta = 0.0
+    var steps = 5
     let final: [Double]
 
     var testDescription: String { "\(name) \(options) eta \(eta)" }
@@ -20,8 +21,8 @@ private struct SampleRun: Sendable, CustomTestStringConvertible {
              "set_alpha_to_one": false, "clip_sample": false\(options.isEmpty ? "" : ", " + options)}
             """
         let config = try SchedulerConfig(json: Data(json.utf8), path: "scheduler_config.json")
-        if name == "ddim" { return try DDIMScheduler(config: config, eta: eta).schedule(steps: 5) }
-        return try SchedulerRegistry.make(name: name, config: config).schedule(steps: 5)
+            .overriding(["eta": .number(eta)])
+        return try SchedulerRegistry.make(name: name, config: config).schedule(steps: steps)
     }
 
     private static let leading = #""timestep_spacing": "leading""#
@@ -66,7 +67,46 @@ private struct SampleRun: Sendable, CustomTestStringConvertible {
         SampleRun(
             name: "euler_a", options: leading, timesteps: leadingSteps, sigmas: leadingSigmas,
             final: [0.031475, -0.467629, 4.443464, 4.134566]),
+        SampleRun(
+            name: "pndm", options: leading, timesteps: [801, 601, 601, 401, 201, 1],
+            final: [0.332167, -1.362818, 3.341573, 5.842019]),
+        SampleRun(
+            name: "heun", options: leading, timesteps: [667, 334, 334, 1, 1],
+            sigmas: [2.929550, 0.935510, 0.935510, 0.041314, 0.041314, 0], steps: 3,
+            final: [0.379359, -0.980551, 2.131775, 3.586596]),
+        SampleRun(
+            name: "Heun Karras", options: "", timesteps: [999, 427.489777, 427.489777, 0, 0],
+            sigmas: [14.614647, 1.274105, 1.274105, 0.029168, 0.029168, 0], steps: 3,
+            final: [-0.084935, -2.433170, 9.850951, 16.802977]),
+        SampleRun(
+            name: "DPM++ 2M", options: leading, timesteps: [831, 665, 499, 333, 167],
+            sigmas: [5.906451, 2.907123, 1.612887, 0.932358, 0.494697, 0],
+            final: [0.337134, -1.592835, 3.808470, 6.636994]),
+        SampleRun(
+            name: "DPM++ 2M Karras", options: "", timesteps: karrasSteps, sigmas: karrasSigmas,
+            final: [0.254395, -3.359325, 9.297353, 16.268068]),
+        SampleRun(
+            name: "DPM++ 2M SDE Karras", options: "", timesteps: karrasSteps, sigmas: karrasSigmas,
+            final: [-0.845622, 1.026634, 9.528975, 9.383594]),
+        SampleRun(
+            name: "lcm", options: "", timesteps: [999, 759, 499, 259], steps: 4,
+            final: [-0.023781, -0.168761, 9.364473, 11.465137]),
+        SampleRun(
+            name: "unipc", options: "", timesteps: [999, 799, 599, 400, 200],
+            sigmas: [14.614647, 5.087765, 2.276464, 1.164392, 0.571666, 0],
+            final: [0.467898, -3.435855, 9.552474, 16.447149]),
+        SampleRun(
+            name: "unipc", options: #""timestep_spacing": "trailing""# + velocity, timesteps: trailingSteps,
+            sigmas: [14.614647, 5.087765, 2.276464, 1.160579, 0.569285, 0],
+            final: [0.079656, -0.228087, 0.385711, 0.656896]),
+        SampleRun(
+            name: "edm_dpmpp_2m", options: "", timesteps: [1.095507, 0.715947, 0.230590, -0.443353, -1.553652],
+            sigmas: [79.999985, 17.527830, 2.515219, 0.169753, 0.002, 0],
+            final: [0.602976, -0.981832, 1.253321, 1.490269]),
     ]
+
+    private static let karrasSteps = [999.0, 786, 427, 59, 0]
+    private static let karrasSigmas = [14.614647, 4.796544, 1.274105, 0.247952, 0.029168, 0]
 }
 
 @Suite struct SchedulerVectorTests {

@@ -1,8 +1,12 @@
 import Foundation
 
 /// The stochastic DPM-Solver++ of second order with one midpoint (Katherine Crowson's `sample_dpmpp_sde` in k-diffusion
-/// with r = 1/2 and η = 1), as diffusers' DPMSolverSDEScheduler; the last step is Euler's. Its noise is a Brownian path
-/// over σ, so that the two evaluations of a step see the same one. The latent is variance-exploding: x = x0 + σ·ε.
+/// with r = 1/2 and η = 1), as diffusers' DPMSolverSDEScheduler; the last step is Euler's.
+///
+/// Its noise is not drawn from the random stream but is a Brownian path over σ (`BrownianPath`), so that the two
+/// evaluations of a step see the same one. Such a path shows the last digit of the σ at which it is read: where torch's
+/// roots and logarithms are not rounded to the nearest, latents differ from diffusers' by up to 3e-3, as they do between
+/// two builds of torch. The latent is variance-exploding: x = x0 + σ·ε.
 package struct DPMSolverSDEScheduler: Scheduler {
     package static let className = "DPMSolverSDEScheduler"
     package static let shortNames = ["dpmpp_sde", "dpm_solver_sde"]
@@ -16,7 +20,7 @@ package struct DPMSolverSDEScheduler: Scheduler {
 
     package init(config: SchedulerConfig) throws {
         spaced = try SpacedSigmas(
-            config: config, defaults: .secondOrder, zeroSNR: .ignored, karrasTakesLimits: false)
+            config: config, defaults: .secondOrder, zeroSNR: .ignored, karrasTakesLimits: false, single: false)
         prediction = try config.prediction(of: Self.self)
     }
 
@@ -68,17 +72,19 @@ package struct DPMSolverSDEScheduler: Scheduler {
     }
 }
 
-/// The noise levels of a step in the single precision in which diffusers computes them, by way of their logarithms: the
-/// Brownian path is sensitive to their last digits.
+/// The noise levels of a step, with the roundings to single precision that diffusers makes on the way to their logarithms
+/// and back.
 private struct SolverTimes {
     let start: Double
     let middle: Double
     let end: Double
 
     init(from sigma: Double, to next: Double) {
-        let (time, nextTime) = (-log(Float(sigma)), -log(Float(next)))
-        start = Double(exp(-time))
-        middle = Double(exp(-(time + (nextTime - time) * 0.5)))
-        end = Double(exp(-nextTime))
+        let (time, nextTime) = (Float(-log(sigma)), Float(-log(next)))
+        start = Self.sigma(at: time)
+        middle = Self.sigma(at: time + (nextTime - time) * 0.5)
+        end = Self.sigma(at: nextTime)
     }
+
+    private static func sigma(at time: Float) -> Double { Double(Float(exp(-Double(time)))) }
 }

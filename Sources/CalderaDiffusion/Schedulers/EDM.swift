@@ -34,7 +34,7 @@ struct Preconditioning: Sendable {
         }
     }
 
-    /// σ before each step, computed in `Real` as the diffusers class does.
+    /// σ before each step, computed in the precision of `Real` as the diffusers class does.
     func sigmas<Real: BinaryFloatingPoint>(steps: Int, in _: Real.Type) throws -> [Double] {
         guard (1...1000).contains(steps) else {
             throw CalderaError.usage("The number of steps is \(steps); it must be from 1 to 1000")
@@ -44,8 +44,7 @@ struct Preconditioning: Sendable {
             return logs.reversed().map { Double(exp($0)) }
         }
         let (start, end) = (pow(maximum, 1 / rho), pow(minimum, 1 / rho))
-        return (0..<steps).map { index in
-            let ramp = steps == 1 ? 0 : Real(index) / Real(steps - 1)
+        return NoiseSchedule.torchLinspace(Real(0), Real(1), count: steps).map { ramp in
             let root = Real(start) + ramp * Real(end - start)
             return Double(Real(pow(Double(root), rho)))
         }

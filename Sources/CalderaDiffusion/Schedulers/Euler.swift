@@ -50,7 +50,7 @@ package struct EulerScheduler: Scheduler {
     private func levels(_ request: ScheduleRequest) throws -> (timesteps: [Double], sigmas: [Double]) {
         if case .sigmas(let sigmas) = request.grid {
             let rounded = try SigmaSpace.rounded(checked(sigmas))
-            return (rounded.dropLast().map(spaced.noise.timestep(ofSigma:)), rounded)
+            return (rounded.dropLast().map(spaced.noise.timestep(ofSingleSigma:)), rounded)
         }
         let final = finalSigma == .zero ? 0 : Double(spaced.noise.sigmas[0])
         let timesteps = try spaced.timesteps(request, for: Self.self)

@@ -18,9 +18,9 @@ package struct EulerAncestralScheduler: Scheduler {
     package func schedule(_ request: ScheduleRequest) throws -> Schedule {
         try request.refuseGrid(for: Self.self)
         let timesteps = try grid.fractional(steps: request.steps)
-        let sigmas = SigmaSpace.rounded(timesteps.map(noise.sigma))
+        let sigmas = SigmaSpace.rounded(timesteps.map(noise.sigma(at:)))
         let sampling = SamplingGrid.exploding(
-            timesteps: timesteps.map(Double.init), sigmas: sigmas,
+            timesteps: timesteps, sigmas: sigmas,
             initNoiseSigma: SigmaSpace.initNoiseSigma(sigmas, spacing: grid.spacing))
         return try sampling.schedule(for: Self.self, prediction: prediction, from: request) { index in
             let sigma = sigmas[index]

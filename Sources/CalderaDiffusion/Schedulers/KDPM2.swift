@@ -77,18 +77,27 @@ private struct MidpointSampler {
     }
 
     private func step(from sigma: Double, to next: Double) -> Step {
-        let split = AncestralSplit(from: sigma, to: next)
-        let end = isAncestral ? split.down : next
-        // Single precision, as in diffusers: the timestep of the midpoint depends on its rounding.
-        let middle = Double(exp((log(Float(sigma)) + log(Float(end))) / 2))
-        return Step(start: sigma, middle: middle, end: end, added: isAncestral ? split.up : 0)
+        // Single precision, as in diffusers: where a step is long, little of σ_down and so of the midpoint is left of it.
+        let (start, target) = (Float(sigma), Float(next))
+        let variance = target * target * (start * start - target * target) / (start * start)
+        let up = isAncestral ? variance.squareRoot() : 0
+        let end = isAncestral ? max(0, target * target - up * up).squareRoot() : target
+        let ends = isAncestral ? (start, end) : (end, start)
+        return Step(start: sigma, middle: Self.middle(ends.0, ends.1), end: Double(end), added: Double(up))
+    }
+
+    /// The geometric mean, rounded as `sigmas.log().lerp(others.log(), 0.5).exp()` is; 0 if one of them is.
+    private static func middle(_ first: Float, _ second: Float) -> Double {
+        guard min(first, second) > 0 else { return 0 }
+        let (from, to) = (Float(log(Double(first))), Float(log(Double(second))))
+        return Double(Float(exp(Double(to - (to - from) * 0.5))))
     }
 
     /// The timesteps of the grid with those of the midpoints between them. Diffusers rounds Karras' timesteps here.
     private func timesteps(_ timesteps: [Double], _ steps: [Step]) -> [Double] {
         let rounds = spaced.spacing.family == .karras
         let whole = rounds ? timesteps.map { $0.rounded(.toNearestOrEven) } : timesteps
-        let middles = steps.dropLast().map { spaced.noise.timestep(ofSigma: $0.middle) }
+        let middles = steps.dropLast().map { spaced.noise.timestep(ofSingleSigma: $0.middle) }
         return whole.prefix(1) + zip(middles, whole.dropFirst()).flatMap { [$0, $1] }
     }
 

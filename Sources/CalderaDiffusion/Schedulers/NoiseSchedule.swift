@@ -51,8 +51,8 @@ struct NoiseSchedule: Sendable {
     }
 
     /// σ at a timestep that may lie between two training steps or beyond their ends, linearly interpolated in σ.
-    func sigma(at timestep: Float) -> Double {
-        let position = min(max(Double(timestep), 0), Double(trainSteps - 1))
+    func sigma(at timestep: Double) -> Double {
+        let position = min(max(timestep, 0), Double(trainSteps - 1))
         let low = Int(position)
         let below = Double(sigmas[low])
         guard low + 1 < trainSteps else { return below }
@@ -122,14 +122,14 @@ struct NoiseSchedule: Sendable {
 }
 
 extension NoiseSchedule {
-    /// `torch.linspace` in fp32: from each end towards the middle, with one rounding per element.
-    static func torchLinspace(_ start: Float, _ end: Float, count: Int) -> [Float] {
+    /// `torch.linspace`: from each end towards the middle, with one rounding per element.
+    static func torchLinspace<Real: BinaryFloatingPoint>(_ start: Real, _ end: Real, count: Int) -> [Real] {
         guard count > 1 else { return [start] }
-        let step = (end - start) / Float(count - 1)
+        let step = (end - start) / Real(count - 1)
         return (0..<count).map { index in
             index < count / 2
-                ? start.addingProduct(step, Float(index))
-                : end.addingProduct(-step, Float(count - 1 - index))
+                ? start.addingProduct(step, Real(index))
+                : end.addingProduct(-step, Real(count - 1 - index))
         }
     }
 

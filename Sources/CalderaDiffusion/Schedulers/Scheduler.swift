@@ -71,7 +71,7 @@ package struct Schedule: Sendable, Equatable {
     let prediction: PredictionType
 
     package var timesteps: [Float] { steps.map(\.timestep) }
-    package var usesNoise: Bool { steps.contains(where: \.drawsNoise) }
+    package var usesNoise: Bool { steps.contains { $0.drawsNoise || $0.brownian != nil } }
     /// How many states the loop keeps, the latents included.
     package var stateCount: Int { steps.map(\.updates.count).max() ?? 1 }
 

@@ -83,7 +83,8 @@ package enum SchedulerRegistry {
 
     private static func requested(_ name: String) throws -> Entry {
         if let entry = entry(name) { return entry }
-        let hint = nearest(to: name).map { " Did you mean '\($0)'?" } ?? ""
+        let near = nearest(to: name).map { "'\($0)'" }.joined(separator: ", ")
+        let hint = near.isEmpty ? "" : " Did you mean \(near)?"
         throw CalderaError.usage(
             "There is no scheduler named '\(name)'.\(hint) Available: \(listedNames.joined(separator: ", "))")
     }
@@ -99,15 +100,17 @@ package enum SchedulerRegistry {
                 + "choose another scheduler with --scheduler: \(listed)")
     }
 
-    /// The nearest name within two letters, or a third of the letters of a long one, if there is one.
-    private static func nearest(to name: String) -> String? {
+    /// The nearest names within two letters, or a third of the letters of a long one; at most three, equally near.
+    private static func nearest(to name: String) -> [String] {
         let wanted = folded(name)
         // The distance is at least the difference of the lengths, which spares most of the work for long input.
         let candidates = entries.map { (shown: $0.name, folded: folded($0.name)) }.filter { candidate in
             abs(candidate.folded.count - wanted.count) <= tolerance(candidate.folded)
         }
         let distances = candidates.map { ($0.shown, editDistance(wanted, $0.folded), tolerance($0.folded)) }
-        return distances.filter { $0.1 <= $0.2 }.min { $0.1 < $1.1 }?.0
+        let near = distances.filter { $0.1 <= $0.2 }
+        let least = near.map(\.1).min()
+        return near.filter { $0.1 == least }.prefix(3).map(\.0)
     }
 
     private static func tolerance(_ name: String) -> Int { max(2, name.count / 3) }

@@ -81,11 +81,19 @@ enum FinalSigma: String, CaseIterable, Sendable {
 extension NoiseSchedule {
     /// The timestep at which the noise level is `sigma`, linearly interpolated in log σ and held at both ends.
     func timestep(ofSigma sigma: Double) -> Double {
-        let logSigma = log(max(sigma, 1e-10))
-        let reached = logSigmas.lastIndex { Double($0) <= logSigma } ?? 0
+        timestep(ofLogSigma: log(max(sigma, 1e-10)))
+    }
+
+    /// The same computed in fp32, as diffusers does where it knows the level as a tensor.
+    func timestep(ofSingleSigma sigma: Double) -> Double {
+        Double(timestep(ofLogSigma: Float(log(max(sigma, 1e-10)))))
+    }
+
+    private func timestep<Real: BinaryFloatingPoint>(ofLogSigma logSigma: Real) -> Real {
+        let reached = logSigmas.lastIndex { Real($0) <= logSigma } ?? 0
         let low = min(reached, trainSteps - 2)
-        let (below, above) = (Double(logSigmas[low]), Double(logSigmas[low + 1]))
+        let (below, above) = (Real(logSigmas[low]), Real(logSigmas[low + 1]))
         let weight = min(max((below - logSigma) / (below - above), 0), 1)
-        return (1 - weight) * Double(low) + weight * Double(low + 1)
+        return (1 - weight) * Real(low) + weight * Real(low + 1)
     }
 }

@@ -6,13 +6,18 @@ struct SpacedSigmas: Sendable {
     let noise: NoiseSchedule
     let grid: TimestepGrid
     let spacing: SigmaSpacing
+    private let single: Bool
 
     var scheduleType: String? { spacing.family?.label }
 
+    /// - Parameters:
+    ///   - karrasTakesLimits: as in `SigmaSpacing`.
+    ///   - single: whether the diffusers class rounds fractional timesteps to fp32 before it looks up their levels.
     init(
         config: SchedulerConfig, defaults: NoiseSchedule.Defaults = .pixels, zeroSNR: NoiseSchedule.ZeroSNR,
-        karrasTakesLimits: Bool = true
+        karrasTakesLimits: Bool = true, single: Bool = true
     ) throws {
+        self.single = single
         noise = try NoiseSchedule(config: config, defaults: defaults, zeroSNR: zeroSNR)
         grid = try TimestepGrid(config: config, defaultSpacing: .linspace)
         spacing = try SigmaSpacing(config: config, karrasTakesLimits: karrasTakesLimits)
@@ -22,7 +27,7 @@ struct SpacedSigmas: Sendable {
     func timesteps(_ request: ScheduleRequest, for scheduler: any Scheduler.Type) throws -> [Double] {
         try request.refuseTimesteps(with: spacing.family, for: scheduler)
         let custom = try request.customTimesteps(grid, for: scheduler)
-        return try custom?.map(Double.init) ?? grid.fractional(steps: request.steps).map(Double.init)
+        return try custom?.map(Double.init) ?? grid.fractional(steps: request.steps, single: single)
     }
 
     /// The timesteps and the level at each.
@@ -30,7 +35,7 @@ struct SpacedSigmas: Sendable {
         _ request: ScheduleRequest, for scheduler: any Scheduler.Type
     ) throws -> (timesteps: [Double], sigmas: [Double]) {
         let timesteps = try timesteps(request, for: scheduler)
-        return respaced(timesteps, sigmas: timesteps.map { noise.sigma(at: Float($0)) })
+        return respaced(timesteps, sigmas: timesteps.map(noise.sigma(at:)))
     }
 
     /// The same, or the family's levels between the first and the last of `sigmas`, and the timesteps where they lie.

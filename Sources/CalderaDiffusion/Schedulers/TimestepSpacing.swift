@@ -34,13 +34,13 @@ struct TimestepGrid: Sendable {
         }
     }
 
-    /// The family of Euler: linspace is not rounded, so that timesteps may be fractional.
-    func fractional(steps: Int) throws -> [Float] {
+    /// The family of Euler: linspace is not rounded to whole timesteps, only to fp32 where `single`.
+    func fractional(steps: Int, single: Bool = true) throws -> [Double] {
         try checkCount(steps)
         switch spacing {
-        case .linspace: return linspace(steps).map(Float.init)
-        case .leading: return leading(steps).map(Float.init)
-        case .trailing: return trailing(steps).map(Float.init)
+        case .linspace: return linspace(steps).map { single ? Double(Float($0)) : $0 }
+        case .leading: return leading(steps).map(Double.init)
+        case .trailing: return trailing(steps).map(Double.init)
         }
     }
 

@@ -52,16 +52,17 @@ package struct UniPCScheduler: Scheduler {
         let sigmas = SigmaSpace.rounded(given.sigmas, final: final(given.sigmas))
         let sampling = SamplingGrid.preserving(timesteps: given.timesteps, sigmas: sigmas)
         let levels = sigmas.map(SolverLevel.init(preserving:))
+        let orders = given.timesteps.indices.map { order(of: $0, in: given.timesteps.count, first: request.first) }
         return try sampling.schedule(for: Self.self, prediction: prediction, from: request) { index in
             let (clean, noise) = prediction.cleanAndNoise(sigma: sigmas[index])
             let output = predictsClean ? clean : noise
-            let corrects = index > request.first && !uncorrected.contains(index - 1)
-            let corrected =
-                corrects ? correction(of: index - 1, output, orders(request, levels.count), levels) : .latent
-            let order = orders(request, levels.count)(index)
+            var latents = LinearForm.latent
+            if index > request.first, !uncorrected.contains(index - 1) {
+                latents = correction(step(from: index - 1, levels), output, order: orders[index - 1])
+            }
             let next = step(from: index, levels).predicted(
-                from: corrected, [output, .state(2), .state(3)], order: order)
-            return Move(updates: [next, corrected, output, .state(2), .state(3)])
+                from: latents, [output, .state(2), .state(3)], order: orders[index])
+            return Move(updates: [next, latents, output, .state(2), .state(3)])
         }
     }
 
@@ -70,21 +71,16 @@ package struct UniPCScheduler: Scheduler {
         return grid.spacing.family == nil ? Double(grid.noise.sigmas[0]) : sigmas[sigmas.count - 1]
     }
 
-    /// The order of each step: as many predictions as are known, fewer at the end.
-    private func orders(_ request: ScheduleRequest, _ levels: Int) -> (Int) -> Int {
-        { index in
-            let allowed = lowersAtEnd ? min(highestOrder, levels - 1 - index) : highestOrder
-            return min(allowed, index - request.first + 1)
-        }
+    /// As many predictions as are known, fewer at the end.
+    private func order(of index: Int, in count: Int, first: Int) -> Int {
+        let allowed = lowersAtEnd ? min(highestOrder, count - index) : highestOrder
+        return min(allowed, index - first + 1)
     }
 
-    /// Where step `index` should have led, now that the prediction `output` at its end is known. State 1 keeps the
+    /// Where the step before should have led, now that the prediction `output` at its end is known. State 1 keeps the
     /// latents at its start, states 2 to 4 the predictions from there backwards.
-    private func correction(
-        of index: Int, _ output: LinearForm, _ orders: (Int) -> Int, _ levels: [SolverLevel]
-    ) -> LinearForm {
-        step(from: index, levels).corrected(
-            from: .state(1), [.state(2), .state(3), .state(4)], end: output, order: orders(index))
+    private func correction(_ step: UniPCStep, _ output: LinearForm, order: Int) -> LinearForm {
+        step.corrected(from: .state(1), [.state(2), .state(3), .state(4)], end: output, order: order)
     }
 
     private func step(from index: Int, _ levels: [SolverLevel]) -> UniPCStep {
