@@ -27,7 +27,9 @@ struct AdapterBinding {
             }
         }
         unmatched = UnmatchedKeys(path: file.path, keys: lost.sorted())
-        guard !bound.isEmpty else { throw UnmatchedKeys.failure([unmatched]) }
+        guard !bound.isEmpty else {
+            throw UnmatchedKeys.failure([unmatched], remedy: "It was made for another kind of model.")
+        }
         self.bound = try Self.withoutRepetitions(bound, file)
     }
 

@@ -40,7 +40,9 @@ package struct AdapterStack: Sendable {
                 changes[component, default: [:]][weight, default: []].append(change)
             }
         }
-        if !allowPartial, !unmatched.isEmpty { throw UnmatchedKeys.failure(unmatched) }
+        if !allowPartial, !unmatched.isEmpty {
+            throw UnmatchedKeys.failure(unmatched, remedy: "Give --lora-allow-partial to leave them out.")
+        }
         unmatchedKeys = unmatched.flatMap { file in file.keys.map { "\(file.path): \($0)" } }
         self.changes = changes
     }
@@ -63,13 +65,14 @@ struct UnmatchedKeys {
     let path: String
     let keys: [String]
 
-    static func failure(_ files: [UnmatchedKeys]) -> CalderaError {
+    /// Lists what several files have in vain.
+    static func failure(_ files: [UnmatchedKeys], remedy: String) -> CalderaError {
         let sentences = files.map { file in
             let listed = file.keys.prefix(most).joined(separator: ", ")
             let more = file.keys.count > most ? " and \(file.keys.count - most) more" : ""
             let what = file.keys.count == 1 ? "1 tensor matches" : "\(file.keys.count) tensors match"
             return "\(file.path): \(what) nothing in this model: \(listed)\(more)."
         }
-        return CalderaError(sentences.joined(separator: " ") + " Allow partial adapters to leave them out.")
+        return CalderaError((sentences + [remedy]).joined(separator: " "))
     }
 }
