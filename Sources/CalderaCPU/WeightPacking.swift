@@ -101,10 +101,9 @@ final class WeightPacking {
         packed.indices.reduce(0) { $0 + (isCounted($1) ? packed[$1].size : 0) }
     }
 
-    /// Bytes of the largest conversion among the weights that `isCounted` picks: oneDNN packs the plan's own type.
-    func stagingSize(_ isCounted: (Int) -> Bool = { _ in true }) -> Int {
-        packed.indices.filter(isCounted).map { index in
-            let weight = packed[index]
+    /// Bytes of the largest conversion: oneDNN packs the plan's own type.
+    var stagingSize: Int {
+        packed.map { weight in
             guard let info = source(of: weight.name).info(weight.name), info.dtype != plan.dtype else { return 0 }
             return weight.tensor.shape.count * plan.dtype.size
         }.max() ?? 0
@@ -125,17 +124,24 @@ final class WeightPacking {
     func load(_ residency: Residency) throws {
         for vector in vectors.values.sorted(by: { $0.name < $1.name }) { try fill(vector) }
         let staying = packed.indices.filter { residency.isResident[$0] }
-        let staging = try HostMemory(
-            stagingSize { residency.isResident[$0] }, for: "the conversion of weights", counter: counter)
-        for (position, index) in staying.enumerated() {
-            if let ahead = staying.dropFirst(position + WeightSlot.lookahead).first {
-                source(of: packed[ahead].name).willRead(packed[ahead].name)
+        try withStaging(stagingSize) { staging in
+            for (position, index) in staying.enumerated() {
+                if let ahead = staying.dropFirst(position + WeightSlot.lookahead).first {
+                    source(of: packed[ahead].name).willRead(packed[ahead].name)
+                }
+                let weight = packed[index]
+                let memory = try HostMemory(weight.size, for: "the weight \(weight.name)", counter: counter)
+                weight.memory = memory
+                try pack(weight, into: memory.base, staging: staging)
             }
-            let weight = packed[index]
-            let memory = try HostMemory(weight.size, for: "the weight \(weight.name)", counter: counter)
-            weight.memory = memory
-            try pack(weight, into: memory.base, staging: staging.base)
         }
+    }
+
+    /// Lends `size` bytes for conversions: the scratch memory where weights stream, since it has been made large enough.
+    private func withStaging(_ size: Int, _ body: (UnsafeMutableRawPointer) throws -> Void) throws {
+        if let base = slot?.staging.base { return try body(base) }
+        let memory = try HostMemory(size, for: "the conversion of weights", counter: counter)
+        try body(memory.base)
     }
 
     /// Lets the weights that do not stay pass through one slot, packed in it at each use.
@@ -155,9 +161,10 @@ final class WeightPacking {
         let changed = packed.filter { names.contains($0.name) }
         let resident = changed.filter { $0.memory != nil }
         let largest = resident.map { $0.tensor.shape.count * plan.dtype.size }.max() ?? 0
-        let staging = try HostMemory(largest, for: "the conversion of weights", counter: counter)
-        for weight in resident {
-            if let memory = weight.memory { try pack(weight, into: memory.base, staging: staging.base) }
+        try withStaging(largest) { staging in
+            for weight in resident {
+                if let memory = weight.memory { try pack(weight, into: memory.base, staging: staging) }
+            }
         }
         slot?.forget(names)
     }

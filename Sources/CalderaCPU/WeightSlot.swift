@@ -41,7 +41,7 @@ final class WeightSlot {
 
     let memory: HostMemory
     private unowned let packing: WeightPacking
-    private let staging: Scratch
+    let staging: Scratch
     private var order: [PackedWeight] = []
     private var occupant: PackedWeight?
 
