@@ -18,6 +18,9 @@ final class Scratch {
 
     /// Valid once a plan has been compiled.
     var base: UnsafeMutableRawPointer? { memory?.base }
+    var bytes: UnsafeMutableRawBufferPointer {
+        UnsafeMutableRawBufferPointer(start: base, count: memory?.size ?? 0)
+    }
 }
 
 /// Turns the nodes of a plan into steps over memory whose addresses are known.

@@ -138,10 +138,14 @@ final class WeightPacking {
     }
 
     /// Lends `size` bytes for conversions: the scratch memory where weights stream, since it has been made large enough.
-    private func withStaging(_ size: Int, _ body: (UnsafeMutableRawPointer) throws -> Void) throws {
-        if let base = slot?.staging.base { return try body(base) }
-        let memory = try HostMemory(size, for: "the conversion of weights", counter: counter)
-        try body(memory.base)
+    private func withStaging(_ size: Int, _ body: (UnsafeMutableRawBufferPointer) throws -> Void) throws {
+        if let slot { return try body(slot.staging.bytes) }
+        let memory = try conversionMemory(size)
+        try body(UnsafeMutableRawBufferPointer(start: memory.base, count: size))
+    }
+
+    private func conversionMemory(_ size: Int) throws -> HostMemory {
+        try HostMemory(size, for: "the conversion of weights", counter: counter)
     }
 
     /// Lets the weights that do not stay pass through one slot, packed in it at each use.
@@ -173,14 +177,20 @@ final class WeightPacking {
     func source(of name: String) -> any WeightSource { replacements[name] ?? source }
 
     /// Packs a weight into memory of its size, by way of `staging` where its type is not the plan's.
-    func pack(_ weight: PackedWeight, into memory: UnsafeMutableRawPointer, staging: UnsafeMutableRawPointer) throws {
+    func pack(
+        _ weight: PackedWeight, into memory: UnsafeMutableRawPointer, staging: UnsafeMutableRawBufferPointer
+    ) throws {
         try withElements(weight.name, weight.tensor) { bytes, dtype in
             if dtype == plan.dtype {
                 return try weight.primitive.pack(bytes, dtype, into: memory, label: weight.name)
             }
-            convert(bytes, dtype, to: staging, plan.dtype, count: weight.tensor.shape.count)
+            let count = weight.tensor.shape.count
+            // Too small only where a weight was replaced by one of another type than the model's.
+            let own = try staging.count >= count * plan.dtype.size ? nil : conversionMemory(count * plan.dtype.size)
+            guard let converted = own?.base ?? staging.baseAddress else { return }
+            convert(bytes, dtype, to: converted, plan.dtype, count: count)
             source(of: weight.name).release(weight.name)
-            try weight.primitive.pack(staging, plan.dtype, into: memory, label: weight.name)
+            try weight.primitive.pack(converted, plan.dtype, into: memory, label: weight.name)
         }
         source(of: weight.name).release(weight.name)
     }

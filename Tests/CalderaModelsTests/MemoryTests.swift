@@ -93,6 +93,37 @@ import Testing
         }
     }
 
+    @Test("Weights are converted from every type, also where others take their place", arguments: MemoryDevice.allCases)
+    func types(device: MemoryDevice) throws {
+        try device.withBackend { backend in
+            let graph = Graph(dtype: device.precision.dtype)
+            var value = graph.input("source", [4, 64], graph.dtype)
+            for name in ["a", "b", "c"] {
+                value = try graph.linear(value, weight: graph.weight(name, [64, 64]), bias: nil, label: name)
+            }
+            graph.output("result", value)
+            let plan = try Planner.plan(graph, limits: backend.limits)
+            func part(_ dtype: DType, _ factor: Float) -> PlannedPart {
+                let values = (0..<64 * 64).map { Float($0 * 7 % 11 - 5) / 16 * factor }
+                let tensor = HostTensor([64, 64], values)
+                return PlannedPart(
+                    name: "\(dtype)", plan: plan,
+                    weights: MemoryWeights(["a": tensor, "b": tensor, "c": tensor], dtype: dtype))
+            }
+            for (old, new) in [(DType.float32, DType.float16), (.float16, .bfloat16), (.bfloat16, .float32)] {
+                let (first, second) = (part(old, 1), part(new, 0.5))
+                let expected = try second.results(backend.compile(plan, weights: second.weights, budget: nil))
+                let least = try backend.forecast(plan, weights: first.weights, budget: 0).total
+                for budget in [nil, least] {
+                    let executable = try backend.compile(plan, weights: first.weights, budget: budget)
+                    #expect(try first.results(executable) != expected)
+                    try executable.replaceWeights(["a", "b", "c"], from: second.weights)
+                    #expect(try second.results(executable) == expected, "\(old) to \(new)")
+                }
+            }
+        }
+    }
+
     @Test("A source that lacks a weight changes nothing", arguments: MemoryDevice.allCases)
     func wrongReplacement(device: MemoryDevice) throws {
         try each("sd15", device) { backend, part in
