@@ -131,6 +131,7 @@ private final class StateSnapshot {
     }
 
     private var entries: [Entry] = []
+    private var isTaken = false
     private let memory: HostMemory
 
     init(_ plan: Plan, _ builder: StepBuilder) throws {
@@ -144,9 +145,16 @@ private final class StateSnapshot {
         }
     }
 
-    func save() { for entry in entries { entry.saved.copyMemory(from: entry.state, byteCount: entry.size) } }
+    func save() {
+        for entry in entries { entry.saved.copyMemory(from: entry.state, byteCount: entry.size) }
+        isTaken = true
+    }
 
-    func restore() { for entry in entries { entry.state.copyMemory(from: entry.saved, byteCount: entry.size) } }
+    /// Before the first step the states are what they are.
+    func restore() {
+        if !isTaken { return save() }
+        for entry in entries { entry.state.copyMemory(from: entry.saved, byteCount: entry.size) }
+    }
 }
 
 /// Gives freed pages back to the system when it goes itself.

@@ -18,6 +18,9 @@ final class Scratch {
 
     /// Valid once a plan has been compiled.
     var base: UnsafeMutableRawPointer? { memory?.base }
+    var bytes: UnsafeMutableRawBufferPointer {
+        UnsafeMutableRawBufferPointer(start: base, count: memory?.size ?? 0)
+    }
 }
 
 /// Turns the nodes of a plan into steps over memory whose addresses are known.
@@ -54,14 +57,15 @@ final class StepBuilder {
     func forecast(budget: Int?) -> (memory: MemoryForecast, residency: Residency) {
         // The regions, vectors, row biases: whatever was allocated while the steps were made.
         let fixed = counter.now
-        let most = max(weights.stagingSize(), scratch.size)
+        let most = max(weights.stagingSize, scratch.size)
         let residency = weights.residency(budget: budget.map { $0 - fixed - most })
-        let working = max(scratch.size, weights.stagingSize { !residency.isResident[$0] })
+        // Weights that stream pass through the scratch memory, as do those that are replaced.
+        let working = residency.largestStreamed > 0 ? most : scratch.size
         let forecast = MemoryForecast(
             weights: weights.vectorSize + weights.size { residency.isResident[$0] },
             streaming: residency.largestStreamed, streamedWeights: weights.size { !residency.isResident[$0] },
             arena: arena.size, persistent: fixed - arena.size - weights.vectorSize, working: working,
-            staging: max(0, weights.stagingSize { residency.isResident[$0] } - working))
+            staging: most - working)
         return (forecast, residency)
     }
 

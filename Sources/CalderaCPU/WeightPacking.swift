@@ -101,10 +101,9 @@ final class WeightPacking {
         packed.indices.reduce(0) { $0 + (isCounted($1) ? packed[$1].size : 0) }
     }
 
-    /// Bytes of the largest conversion among the weights that `isCounted` picks: oneDNN packs the plan's own type.
-    func stagingSize(_ isCounted: (Int) -> Bool = { _ in true }) -> Int {
-        packed.indices.filter(isCounted).map { index in
-            let weight = packed[index]
+    /// Bytes of the largest conversion: oneDNN packs the plan's own type.
+    var stagingSize: Int {
+        packed.map { weight in
             guard let info = source(of: weight.name).info(weight.name), info.dtype != plan.dtype else { return 0 }
             return weight.tensor.shape.count * plan.dtype.size
         }.max() ?? 0
@@ -125,17 +124,28 @@ final class WeightPacking {
     func load(_ residency: Residency) throws {
         for vector in vectors.values.sorted(by: { $0.name < $1.name }) { try fill(vector) }
         let staying = packed.indices.filter { residency.isResident[$0] }
-        let staging = try HostMemory(
-            stagingSize { residency.isResident[$0] }, for: "the conversion of weights", counter: counter)
-        for (position, index) in staying.enumerated() {
-            if let ahead = staying.dropFirst(position + WeightSlot.lookahead).first {
-                source(of: packed[ahead].name).willRead(packed[ahead].name)
+        try withStaging(stagingSize) { staging in
+            for (position, index) in staying.enumerated() {
+                if let ahead = staying.dropFirst(position + WeightSlot.lookahead).first {
+                    source(of: packed[ahead].name).willRead(packed[ahead].name)
+                }
+                let weight = packed[index]
+                let memory = try HostMemory(weight.size, for: "the weight \(weight.name)", counter: counter)
+                weight.memory = memory
+                try pack(weight, into: memory.base, staging: staging)
             }
-            let weight = packed[index]
-            let memory = try HostMemory(weight.size, for: "the weight \(weight.name)", counter: counter)
-            weight.memory = memory
-            try pack(weight, into: memory.base, staging: staging.base)
         }
+    }
+
+    /// Lends `size` bytes for conversions: the scratch memory where weights stream, since it has been made large enough.
+    private func withStaging(_ size: Int, _ body: (UnsafeMutableRawBufferPointer) throws -> Void) throws {
+        if let slot { return try body(slot.staging.bytes) }
+        let memory = try conversionMemory(size)
+        try body(UnsafeMutableRawBufferPointer(start: memory.base, count: size))
+    }
+
+    private func conversionMemory(_ size: Int) throws -> HostMemory {
+        try HostMemory(size, for: "the conversion of weights", counter: counter)
     }
 
     /// Lets the weights that do not stay pass through one slot, packed in it at each use.
@@ -155,9 +165,10 @@ final class WeightPacking {
         let changed = packed.filter { names.contains($0.name) }
         let resident = changed.filter { $0.memory != nil }
         let largest = resident.map { $0.tensor.shape.count * plan.dtype.size }.max() ?? 0
-        let staging = try HostMemory(largest, for: "the conversion of weights", counter: counter)
-        for weight in resident {
-            if let memory = weight.memory { try pack(weight, into: memory.base, staging: staging.base) }
+        try withStaging(largest) { staging in
+            for weight in resident {
+                if let memory = weight.memory { try pack(weight, into: memory.base, staging: staging) }
+            }
         }
         slot?.forget(names)
     }
@@ -166,14 +177,20 @@ final class WeightPacking {
     func source(of name: String) -> any WeightSource { replacements[name] ?? source }
 
     /// Packs a weight into memory of its size, by way of `staging` where its type is not the plan's.
-    func pack(_ weight: PackedWeight, into memory: UnsafeMutableRawPointer, staging: UnsafeMutableRawPointer) throws {
+    func pack(
+        _ weight: PackedWeight, into memory: UnsafeMutableRawPointer, staging: UnsafeMutableRawBufferPointer
+    ) throws {
         try withElements(weight.name, weight.tensor) { bytes, dtype in
             if dtype == plan.dtype {
                 return try weight.primitive.pack(bytes, dtype, into: memory, label: weight.name)
             }
-            convert(bytes, dtype, to: staging, plan.dtype, count: weight.tensor.shape.count)
+            let count = weight.tensor.shape.count
+            // Too small only where a weight was replaced by one of another type than the model's.
+            let own = try staging.count >= count * plan.dtype.size ? nil : conversionMemory(count * plan.dtype.size)
+            guard let converted = own?.base ?? staging.baseAddress else { return }
+            convert(bytes, dtype, to: converted, plan.dtype, count: count)
             source(of: weight.name).release(weight.name)
-            try weight.primitive.pack(staging, plan.dtype, into: memory, label: weight.name)
+            try weight.primitive.pack(converted, plan.dtype, into: memory, label: weight.name)
         }
         source(of: weight.name).release(weight.name)
     }

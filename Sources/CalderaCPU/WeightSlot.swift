@@ -41,7 +41,7 @@ final class WeightSlot {
 
     let memory: HostMemory
     private unowned let packing: WeightPacking
-    private let staging: Scratch
+    let staging: Scratch
     private var order: [PackedWeight] = []
     private var occupant: PackedWeight?
 
@@ -60,11 +60,10 @@ final class WeightSlot {
 
     func load(_ weight: PackedWeight) throws {
         if occupant === weight { return }
-        guard let staging = staging.base else { return }
         occupant = nil
         let ahead = order[(weight.position + WeightSlot.lookahead) % order.count]
         packing.source(of: ahead.name).willRead(ahead.name)
-        try packing.pack(weight, into: memory.base, staging: staging)
+        try packing.pack(weight, into: memory.base, staging: staging.bytes)
         occupant = weight
     }
 

@@ -18,6 +18,7 @@ final class StateSnapshot {
     /// Where the host sees copies of the states; nil where it sees the states.
     private let seen: VulkanBuffer?
     private let look: CommandBuffer?
+    private var isTaken = false
     private let device: VulkanDevice
 
     /// Bytes of all states, and so of a copy.
@@ -61,12 +62,18 @@ final class StateSnapshot {
         recorder.barrier()
     }
 
-    /// Makes the states what they were before the last step.
+    /// Says that commands with the save have been submitted.
+    func didSave() { isTaken = true }
+
+    /// Makes the states what they were before the last step; before the first step they are what they are.
     func restore(_ timeline: Timeline) throws {
         guard let saved else { return }
+        let isTaken = isTaken
+        self.isTaken = true
         try timeline.run(
             CommandBuffer(device) { recorder in
                 recorder.barrier()
+                if !isTaken { return recordSave(recorder) }
                 for entry in entries {
                     recorder.copy(
                         from: saved, at: entry.savedOffset, to: entry.buffer, at: entry.offset, size: entry.size)

@@ -36,6 +36,7 @@ final class VulkanExecutable: Executable {
             for (index, part) in recording.parts.enumerated() {
                 let next = index + 1 < recording.parts.count ? recording.parts[index + 1].segment : nil
                 try submit(part.commands, of: part.segment, next: next)
+                if stage == .step { states.didSave() }
             }
             try timeline.wait()
         } catch let error as CalderaError {

@@ -23,8 +23,8 @@ import Testing
     }
 
     @Test func largeOnesStayWhereTheirRegionsWouldNotFit() {
-        let residency = Residency(candidates([10, 20, 100, 10]), budget: 145, regions: 2)
-        #expect(residency.isResident == [false, false, true, false])
+        let residency = Residency(candidates([10, 20, 100, 10, 10]), budget: 145, regions: 2)
+        #expect(residency.isResident == [false, false, true, false, false])
         #expect(residency.largestStreamed == 20)
     }
 

@@ -17,7 +17,7 @@ import Testing
         let prompt = try linear(graph.input("context", shape, dtype), "prompt")
         let latents = graph.state("latents", shape, dtype)
         let first = try graph.add(linear(latents, "first"), prompt, label: "sum")
-        let second = try linear(graph.activation(first, .relu, label: "relu"), "second")
+        let second = try linear(graph.activation(first, .silu, label: "silu"), "second")
         try graph.assign(second, to: latents, label: "latents")
         return try Planner.plan(graph, limits: backend.limits)
     }
@@ -48,8 +48,12 @@ import Testing
             try fill("context", context)
             try fill("latents", latents)
             try executable.run(.prompt)
+            // Before the first step the search begins with the states as they were written.
+            let early = try executable.firstNonFinite(stage)
+            #expect(try executable.read("latents").floats[0] == latents || latents.isNaN)
             try executable.run(.step)
             found = try executable.firstNonFinite(stage)
+            #expect(early == found)
             #expect(try executable.read("latents").floats[0] == latents || latents.isNaN, "the state is restored")
             #expect(try executable.statesAreFinite() == latents.isFinite)
             try executable.run(.step)
