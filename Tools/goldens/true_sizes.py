@@ -1,6 +1,6 @@
 """Reference latents of a model of true size: a few steps at 256x256, by diffusers in fp32 on the CPU.
 
-    Tools/goldens/true_sizes.py MODEL_FOLDER OUT.safetensors [--steps 4] [--scheduler CLASS] [--threads 2]
+    Tools/goldens/true_sizes.py MODEL_FOLDER OUT.safetensors [--steps 3] [--scheduler CLASS] [--threads 2]
 
 MODEL_FOLDER is one that Tools/make-full-size-model has written (whose seed says what the weights are); OUT holds
 `latents` [1, 4, 32, 32], not yet divided by the VAE's scaling factor, and its metadata the run's values as JSON under
@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, metavar="MODEL_FOLDER")
     parser.add_argument("output", type=Path, metavar="OUT.safetensors")
-    parser.add_argument("--steps", type=int, default=4, help="steps that are computed")
+    parser.add_argument("--steps", type=int, default=3, help="steps that are computed")
     parser.add_argument("--scheduler", help="class in diffusers, in place of the model's own")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
