@@ -194,7 +194,7 @@ def ensembles() -> list[Run]:
     ]
 
 
-# Class, and what goes over the folder's config. Only those with noise of their own in the steps draw from the generator.
+# Class, and what goes over the folder's config.
 SCHEDULERS = {
     "euler": (EULER, None),
     "euler_karras": (EULER, {"use_karras_sigmas": True}),
