@@ -8,7 +8,8 @@ MODEL_FOLDER is one that Tools/make-full-size-model has written (whose seed says
 A refiner goes on from a picture, which OUT then holds as `image` [1, 3, 256, 256] in 0...1 with 8-bit levels.
 These files belong to no fixture (the models are too large), so Tools/goldens/regenerate leaves this script out.
 
-Text encoders are dropped before the UNet is read: SDXL in fp32 needs 12 GB in all, SD1.5 5 GB.
+Text encoders are dropped before the UNet is read: the UNet and its file, mapped, then need 16 GB for
+SDXL in fp32, 6.5 GB for SD1.5.
 """
 
 import argparse
