@@ -74,17 +74,16 @@ def unet_name(name: str, config: dict) -> str:
         number = {"resnets": 2 * int(words[2]), "attentions": 1}[words[1]]
     else:
         block, number, inner = numbered_block(words, config)
-    if words[words.index("resnets") if "resnets" in words else 0] == "resnets":
+    if "resnets" in words:
         inner = [RESNET[inner[0]], *inner[1:]]
     return ".".join([block, str(number), *inner])
 
 
 def numbered_block(words: list[str], config: dict) -> tuple[str, int, list[str]]:
     """The block, the number of the module in it, and what follows."""
-    level, kind, layer = int(words[1]), words[2], words[3]
-    downwards = words[0] == "down_blocks"
+    level, kind, layer = int(words[1]), words[2], int(words[3])
     layers = config["layers_per_block"]
-    if downwards:
+    if words[0] == "down_blocks":
         # Block 0 is conv_in; each level has one block a layer and one for the way down.
         first, name = 1 + level * (layers + 1), "input_blocks"
     else:
@@ -94,7 +93,7 @@ def numbered_block(words: list[str], config: dict) -> tuple[str, int, list[str]]
     if kind == "upsamplers":
         has_attention = config["up_block_types"][level] == configs.CROSS_UP
         return f"{name}.{first + layers}", 2 if has_attention else 1, words[4:]
-    return f"{name}.{first + int(layer)}", {"resnets": 0, "attentions": 1}[kind], words[4:]
+    return f"{name}.{first + layer}", {"resnets": 0, "attentions": 1}[kind], words[4:]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -110,20 +109,20 @@ ATTENTION = {"group_norm": "norm"} | {
 
 def vae_name(name: str) -> str:
     words = name.split(".")
-    if len(words) < 5:
-        return name.replace("conv_norm_out", "norm_out")
-    half, block, *rest = words
-    module, parameter = ".".join(rest[2:-1]) if block == "mid_block" else ".".join(rest[3:-1]), words[-1]
+    half, block, parameter = words[0], words[1], words[-1]
     if block == "mid_block":
-        number = {"resnets": f"block_{int(rest[1]) + 1}", "attentions": "attn_1"}[rest[0]]
-        module = ATTENTION.get(module, module)
-        return f"{half}.mid.{number}.{module}.{parameter}"
-    level = int(rest[0])
-    # The decoder counts its levels from the finest.
+        kind, number, module = words[2], int(words[3]), ".".join(words[4:-1])
+        place = f"block_{number + 1}" if kind == "resnets" else "attn_1"
+        return f"{half}.mid.{place}.{ATTENTION.get(module, module)}.{parameter}"
+    if block not in ("down_blocks", "up_blocks"):
+        return name.replace("conv_norm_out", "norm_out")
+    level, kind = int(words[2]), words[3]
+    # The decoder of the originals counts its levels from the finest.
     place = f"down.{level}" if block == "down_blocks" else f"up.{VAE_LEVELS - 1 - level}"
-    if rest[1] in ("downsamplers", "upsamplers"):
-        return f"{half}.{place}.{rest[1].removesuffix('rs')}.conv.{parameter}"
-    return f"{half}.{place}.block.{rest[2]}.{module.replace('conv_shortcut', 'nin_shortcut')}.{parameter}"
+    if kind != "resnets":
+        return f"{half}.{place}.{kind.removesuffix('rs')}.conv.{parameter}"
+    module = words[5].replace("conv_shortcut", "nin_shortcut")
+    return f"{half}.{place}.block.{words[4]}.{module}.{parameter}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -36,6 +36,11 @@ every picture comes with its own copy of the image, as if it were made alone.)
 - Ensemble: the base keeps the timesteps >= round(1000 - 1000 denoising_end), the refiner those below
   round(1000 - 1000 denoising_start); with a scheduler of order 2 the refiner takes one more where the count is even.
 - CLIP skip applies to the prompt alone; the negative prompt takes the usual layer.
+- eta, 0 where it is not given, goes to every scheduler whose step takes one: TCD then adds no noise, in place of the
+  0.3 that its own default is.
+- The refiner's scores are 6.0 and, for the negative half, 2.5 where none are given.
+- Guidance of 1 or less leaves the negative half of the batch out. A UNet with time_cond_proj_dim never has one: it
+  takes guidance_scale - 1, times 1000, as an embedding (sines first, then cosines).
 """
 
 import argparse

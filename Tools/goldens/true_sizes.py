@@ -1,6 +1,6 @@
 """Reference latents of a model of true size: a few steps at 256x256, by diffusers in fp32 on the CPU.
 
-    Tools/goldens/true_sizes.py MODEL_FOLDER OUT.safetensors [--steps 4] [--scheduler CLASS] [--threads 2]
+    Tools/goldens/true_sizes.py MODEL_FOLDER OUT.safetensors [--steps 3] [--scheduler CLASS] [--threads 2]
 
 MODEL_FOLDER is one that Tools/make-full-size-model has written (whose seed says what the weights are); OUT holds
 `latents` [1, 4, 32, 32], not yet divided by the VAE's scaling factor, and its metadata the run's values as JSON under
@@ -8,7 +8,8 @@ MODEL_FOLDER is one that Tools/make-full-size-model has written (whose seed says
 A refiner goes on from a picture, which OUT then holds as `image` [1, 3, 256, 256] in 0...1 with 8-bit levels.
 These files belong to no fixture (the models are too large), so Tools/goldens/regenerate leaves this script out.
 
-Text encoders are dropped before the UNet is read: SDXL in fp32 needs 12 GB in all, SD1.5 5 GB.
+Text encoders are dropped before the UNet is read: the UNet and its file, mapped, then need 16 GB for
+SDXL in fp32, 6.5 GB for SD1.5.
 """
 
 import argparse
@@ -36,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, metavar="MODEL_FOLDER")
     parser.add_argument("output", type=Path, metavar="OUT.safetensors")
-    parser.add_argument("--steps", type=int, default=4, help="steps that are computed")
+    parser.add_argument("--steps", type=int, default=3, help="steps that are computed")
     parser.add_argument("--scheduler", help="class in diffusers, in place of the model's own")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()

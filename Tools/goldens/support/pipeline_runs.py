@@ -183,18 +183,18 @@ def ensembles() -> list[Run]:
         for label, scheduler in (("euler", EULER), ("dpm", DPM), ("heun", HEUN))
         for steps in (20, 25)
     ]
-    half = dict(denoising_end=0.5, denoising_start=0.5)
+    early = dict(denoising_end=0.2, denoising_start=0.2)
     return runs + [
         run("euler_a_20", scheduler=ANCESTRAL, steps=20),
         run("ddim_20", scheduler=DDIM, steps=20),
         run("negative", steps=20, negative_prompt=NEGATIVE),
-        # Noise at 0.8 is so small that the scores would hardly show.
-        run("early", steps=20, **half),
-        run("early_scores", steps=20, aesthetic_score=7.0, negative_aesthetic_score=3.0, **half),
+        # The last fifth of the steps changes so little that the scores would hardly show there.
+        run("early", steps=20, **early),
+        run("early_scores", steps=20, aesthetic_score=9.0, negative_aesthetic_score=1.0, **early),
     ]
 
 
-# Class, and what goes over the folder's config. Only those with noise of their own in the steps draw from the generator.
+# Class, and what goes over the folder's config.
 SCHEDULERS = {
     "euler": (EULER, None),
     "euler_karras": (EULER, {"use_karras_sigmas": True}),
@@ -255,6 +255,8 @@ def text_to_image() -> list[Run]:
         Run("timesteps_ddpm", "sd15", scheduler="DDPMScheduler", timesteps=timesteps, steps=7),
         Run("timesteps_lcm", "sd15", scheduler=LCM, timesteps=(959, 699, 459, 219), steps=4),
         Run("timesteps_tcd", "sd15", scheduler="TCDScheduler", timesteps=(959, 699, 459, 219), steps=4),
+        Run("eta_ddim", "sd15", scheduler=DDIM, eta=0.7),
+        Run("eta_tcd", "sd15", scheduler="TCDScheduler", eta=0.3),
         Run("sigmas_euler", "sdxl", sigmas=sigmas, steps=8),
         Run(
             "sizes", "sdxl", original_size=(512, 384), crops_coords_top_left=(16, 40), target_size=(128, 160)),
