@@ -137,6 +137,21 @@ import Testing
         #expect(names.contains("v_pred") && names.contains("ztsnr"))
     }
 
+    /// What SD2 predicts is not lost on the way to a single file, whatever that is called.
+    @Test(arguments: CheckpointPrediction.allCases)
+    func predictionOfSD2Survives(prediction: CheckpointPrediction) throws {
+        let checkpoint = try NarrowCheckpoint("sd2")
+        let file = try CheckpointFixture.load("sd2").narrow
+        let asked = try SingleFileModel(
+            file, path: "x", tokenizers: TestPaths.embeddedModel, prediction: prediction, configs: checkpoint.configs)
+        let folder = try TemporaryFolder()
+        let path = folder.path("model.safetensors")
+        try CheckpointConverter(asked).write(to: path)
+        let written = try SingleFileModel(path, tokenizers: TestPaths.embeddedModel, configs: checkpoint.configs)
+        #expect(written.recognition.prediction == prediction)
+        #expect(try written.config("scheduler").string("prediction_type") == prediction.rawValue)
+    }
+
     /// The embedded model's config of the autoencoder, with the latents' statistics of Playground v2.5 put in.
     @Test func edmMarks() throws {
         let folder = try TemporaryFolder()

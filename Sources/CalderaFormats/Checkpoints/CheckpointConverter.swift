@@ -178,30 +178,3 @@ extension CheckpointConverter {
         }
     }
 }
-
-/// What a single file says of sampling, as tensors: their names are marks, their values seldom count.
-private enum CheckpointMarks {
-    /// `v_pred` and `ztsnr` (SDXL models that predict v), `edm_mean` and `edm_std` (Playground v2.5).
-    static func tensors(
-        _ source: any ModelSource, _ layout: CheckpointLayout
-    ) throws -> [SafetensorsWriter.StreamedTensor] {
-        guard case .stableDiffusionXL = layout else { return [] }
-        var tensors: [SafetensorsWriter.StreamedTensor] = []
-        let scheduler = try source.config("scheduler")
-        if try scheduler.string("prediction_type", default: "epsilon") == CheckpointPrediction.velocity.rawValue {
-            tensors.append(tensor("v_pred", []))
-            if try scheduler.bool("rescale_betas_zero_snr", default: false) { tensors.append(tensor("ztsnr", [])) }
-        }
-        let vae = try source.config("vae")
-        for (key, name) in [("latents_mean", "edm_mean"), ("latents_std", "edm_std")] where vae.has(key) {
-            tensors.append(tensor(name, try vae.doubles(key).map(Float.init)))
-        }
-        return tensors
-    }
-
-    private static func tensor(_ name: String, _ values: [Float]) -> SafetensorsWriter.StreamedTensor {
-        SafetensorsWriter.StreamedTensor(name, dtype: .float32, shape: [values.count]) { append in
-            try values.withUnsafeBytes(append)
-        }
-    }
-}

@@ -12,6 +12,9 @@ package struct CheckpointRecognition: Sendable {
     package let hasZeroTerminalSNR: Bool
     /// Height and width of the latents where they are not the architecture's own.
     package let sampleSize: Int?
+    /// The `global_step` of SD 2.0 base, by which diffusers tells it from the models that predict v.
+    static let baseStep = 875_000
+
     /// One sentence: what the file was recognised as, and by which tensor.
     package let reason: String
 
@@ -116,8 +119,8 @@ private struct Evidence {
         if let asked { return (asked, "; \(asked.rawValue) as asked for") }
         if has("v_pred") { return (.velocity, "; v_prediction because it has v_pred") }
         guard layout == .stableDiffusion2, channels == 4 else { return (.epsilon, "") }
-        if globalStep == 875_000 {
-            return (.epsilon, "; epsilon because global_step is 875000")
+        if globalStep == CheckpointRecognition.baseStep {
+            return (.epsilon, "; epsilon because global_step is \(CheckpointRecognition.baseStep)")
         }
         if fileName.contains("512"), !fileName.contains("768") {
             return (.epsilon, "; epsilon because the file's name says 512")
@@ -125,7 +128,7 @@ private struct Evidence {
         return (.velocity, "; v_prediction as no tensor tells (--prediction epsilon if its pictures are noise)")
     }
 
-    /// The number of training steps, by which diffusers knows SD 2.0 base.
+    /// The number of training steps.
     private var globalStep: Int? {
         let name = "global_step"
         return (weights as? SafetensorsFile)?.integer(name) ?? (weights as? PickleFile)?.integers[name]
