@@ -67,10 +67,11 @@ struct NoiseSource {
 
     /// fp32 [steps, pictures, h, w, c]; zeros for a step that draws none.
     mutating func draw(_ schedule: Schedule) -> HostTensor {
+        var paths = schedule.steps.lazy.compactMap(\.brownian).first.map { brownianPaths(along: $0.path) } ?? []
         var values: [Float] = []
         for step in schedule.steps {
             if let span = step.brownian {
-                values += brownian(span).floats
+                values += tensor(paths.indices.map { paths[$0].noise(over: span) }).floats
             } else {
                 values += step.drawsNoise ? draw().floats : [Float](repeating: 0, count: shape.count)
             }
@@ -78,10 +79,9 @@ struct NoiseSource {
         return HostTensor(Shape([schedule.steps.count] + shape.extents), values)
     }
 
-    /// A stretch of each picture's Brownian path.
-    private func brownian(_ span: BrownianSpan) -> HostTensor {
-        let count = channels * height * width
-        return tensor(seeds.map { BrownianPath(seed: $0, count: count, path: span.path).noise(over: span) })
+    /// One path for each picture, from its seed.
+    private func brownianPaths(along path: BrownianSpan.Path) -> [BrownianPath] {
+        seeds.map { BrownianPath(seed: $0, count: channels * height * width, path: path) }
     }
 
     /// What torch would fill a tensor of each picture with.

@@ -83,8 +83,7 @@ PIPELINES = {
 # Fields of a run that are arguments of the same name where they are set.
 ARGUMENTS = (
     "strength guidance_rescale clip_skip denoising_end denoising_start aesthetic_score negative_aesthetic_score "
-    "original_size crops_coords_top_left target_size negative_original_size negative_crops_coords_top_left "
-    "negative_target_size eta timesteps sigmas"
+    "original_size crops_coords_top_left target_size eta timesteps sigmas"
 ).split()
 REFINER_ARGUMENTS = {"denoising_start", "aesthetic_score", "negative_aesthetic_score"}
 

@@ -48,9 +48,6 @@ class Run:
     original_size: tuple[int, int] | None = None
     crops_coords_top_left: tuple[int, int] | None = None
     target_size: tuple[int, int] | None = None
-    negative_original_size: tuple[int, int] | None = None
-    negative_crops_coords_top_left: tuple[int, int] | None = None
-    negative_target_size: tuple[int, int] | None = None
     eta: float | None = None
     timesteps: tuple[int, ...] | None = None
     sigmas: tuple[float, ...] | None = None
@@ -220,7 +217,8 @@ SCHEDULERS = {
     "tcd": ("TCDScheduler", None),
 }
 # Its noise is not the pipeline's: a Brownian tree (torchsde) with a seed of the config gives it, for the whole batch.
-DPM_SDE = ("DPMSolverSDEScheduler", {"noise_sampler_seed": 5})
+# Caldera seeds the tree with the picture's own seed, as the web UI does.
+DPM_SDE = ("DPMSolverSDEScheduler", {"noise_sampler_seed": 7})
 
 
 def text_to_image() -> list[Run]:
@@ -260,10 +258,6 @@ def text_to_image() -> list[Run]:
         Run("sigmas_euler", "sdxl", sigmas=sigmas, steps=8),
         Run(
             "sizes", "sdxl", original_size=(512, 384), crops_coords_top_left=(16, 40), target_size=(128, 160)),
-        Run(
-            "negative_sizes", "sdxl", original_size=(512, 384), crops_coords_top_left=(16, 40),
-            target_size=(128, 160), negative_original_size=(64, 64), negative_crops_coords_top_left=(0, 8),
-            negative_target_size=(96, 80)),
         Run("sd21_ddim", "sd21", scheduler=DDIM),
         Run("playground", "playground", scheduler=ANCESTRAL, guidance_scale=3.0, steps=12),
         Run("playground_negative", "playground", scheduler=ANCESTRAL, guidance_scale=3.0, negative_prompt=NEGATIVE),
