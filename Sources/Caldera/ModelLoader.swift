@@ -84,7 +84,8 @@ package struct ModelLoader {
 
     private func family() throws -> PipelineParts.Family {
         switch source.className {
-        case "StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline":
+        case "StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline",
+            "LatentConsistencyModelPipeline":
             return .stableDiffusion
         case "StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline":
             return .stableDiffusionXL
