@@ -28,7 +28,7 @@ public struct GenerationRequest: Sendable {
     public var randomSource = RandomSource.cpu
     /// A seed whose noise is mixed into the first, and how much of it, from 0 to 1. The pictures of a call then share
     /// `seed`, and this one counts up, as in the web UI.
-    public var variation: Variation?
+    public var variation: VariationNoise?
     /// A scheduler by diffusers' class name, the web UI's label or a short name.
     public var scheduler: String?
     /// The share of fresh noise in each step, from 0 to 1, for DDIM and TCD; nil takes their own.
@@ -44,17 +44,6 @@ public struct GenerationRequest: Sendable {
     /// SDXL's sizes and scores; nil parts take the picture's own.
     public var sizes = SizeConditioning()
     public var tiling = Tiling.auto
-
-    /// Part of another seed's noise.
-    public struct Variation: Sendable, Equatable {
-        public var seed: UInt64
-        public var strength: Double
-
-        public init(seed: UInt64, strength: Double) {
-            self.seed = seed
-            self.strength = strength
-        }
-    }
 
     public init(
         prompt: String, negativePrompt: String? = nil, width: Int? = nil, height: Int? = nil, steps: Int? = nil,

@@ -28,9 +28,9 @@ struct Infotext {
         if let path = options.autoencoder { fields.append(("VAE", URL(fileURLWithPath: path).lastPathComponent)) }
         if let source = call.source { fields.append(("Denoising strength", number(source.strength))) }
         if let skip = call.clipSkip { fields.append(("Clip skip", String(skip))) }
-        if let variationSeed = draw.variationSeed {
-            fields.append(("Variation seed", String(variationSeed)))
-            fields.append(("Variation seed strength", number(call.seeds.variationStrength)))
+        if let variation = draw.variation {
+            fields.append(("Variation seed", String(variation.seed)))
+            fields.append(("Variation seed strength", number(variation.strength)))
         }
         if let eta = call.eta { fields.append(("Eta", number(eta))) }
         if call.guidanceRescale > 0 { fields.append(("CFG Rescale φ", number(call.guidanceRescale))) }

@@ -80,11 +80,12 @@ extension LoadedModel {
     private func seeds(_ request: GenerationRequest) -> PictureSeeds {
         let seed = request.seed ?? UInt64.random(in: 0...UInt64(UInt32.max))
         let draws = (0..<UInt64(request.count)).map { index in
-            request.variation.map { PictureSeeds.Draw(seed: seed, variationSeed: $0.seed &+ index) }
-                ?? PictureSeeds.Draw(seed: seed &+ index)
+            guard let variation = request.variation else { return PictureSeeds.Draw(seed: seed &+ index) }
+            return PictureSeeds.Draw(
+                seed: seed,
+                variation: VariationNoise(seed: variation.seed &+ index, strength: variation.strength))
         }
-        return PictureSeeds(
-            draws: draws, source: request.randomSource, variationStrength: request.variation?.strength ?? 0)
+        return PictureSeeds(draws: draws, source: request.randomSource)
     }
 
     /// diffusers' defaults: 0.8 for SD, 0.3 for SDXL, 1 for inpainting.

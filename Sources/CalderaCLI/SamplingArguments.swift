@@ -101,7 +101,7 @@ struct SamplingArguments: ParsableArguments {
         request.seed = seed
         request.randomSource = rng ?? .cpu
         if let variationSeed, let variationStrength {
-            request.variation = GenerationRequest.Variation(seed: variationSeed, strength: variationStrength)
+            request.variation = VariationNoise(seed: variationSeed, strength: variationStrength)
         }
     }
 }

@@ -5,25 +5,22 @@ package struct PictureSeeds: Sendable, Equatable {
     /// The seeds of one picture.
     package struct Draw: Sendable, Equatable {
         package let seed: UInt64
-        /// The seed of the noise that is mixed into the first latents, where there is any.
-        package let variationSeed: UInt64?
+        /// What is mixed into the first latents, where anything is.
+        package let variation: VariationNoise?
 
-        package init(seed: UInt64, variationSeed: UInt64? = nil) {
+        package init(seed: UInt64, variation: VariationNoise? = nil) {
             self.seed = seed
-            self.variationSeed = variationSeed
+            self.variation = variation
         }
     }
 
     /// One picture for each.
     package var draws: [Draw]
     package var source: RandomSource
-    /// How much of the variation seeds' noise is mixed in: from 0, none of it, to 1, nothing else.
-    package var variationStrength: Double
 
-    package init(draws: [Draw], source: RandomSource = .cpu, variationStrength: Double = 0) {
+    package init(draws: [Draw], source: RandomSource = .cpu) {
         self.draws = draws
         self.source = source
-        self.variationStrength = variationStrength
     }
 
     package init(seeds: [UInt64]) { self.init(draws: seeds.map { Draw(seed: $0) }) }
@@ -43,9 +40,7 @@ struct NoiseSource {
     init(_ seeds: PictureSeeds, height: Int, width: Int, channels: Int) {
         self.seeds = seeds.draws.map(\.seed)
         streams = seeds.draws.map { seeds.source.stream(seed: $0.seed) }
-        variations = seeds.draws.map { draw in
-            draw.variationSeed.map { VariationNoise(seed: $0, strength: seeds.variationStrength) }
-        }
+        variations = seeds.draws.map(\.variation)
         source = seeds.source
         self.height = height
         self.width = width

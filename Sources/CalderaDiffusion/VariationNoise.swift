@@ -3,12 +3,12 @@ import Foundation
 /// A little of another seed's noise in a picture's first noise: the web UI's "variation seed" and "variation strength".
 /// Only the initial latents change; later draws stay those of the picture's own seed.
 /// Reference: the web UI's `modules/rng.py`, `ImageRNG.first` and `slerp`.
-package struct VariationNoise: Sendable, Hashable {
-    package let seed: UInt64
+public struct VariationNoise: Sendable, Hashable {
+    public let seed: UInt64
     /// From 0, the picture's own noise, to 1, the other seed's.
-    package let strength: Double
+    public let strength: Double
 
-    package init(seed: UInt64, strength: Double) {
+    public init(seed: UInt64, strength: Double) {
         self.seed = seed
         self.strength = strength
     }

@@ -54,26 +54,10 @@ package struct AdapterFolder: Sendable {
     }
 
     private static func suggestion(_ name: String, _ stems: [String]) -> String {
-        let near = stems.map { (stem: $0, distance: editDistance(name.lowercased(), $0.lowercased())) }
+        let near = stems.map { (stem: $0, distance: name.lowercased().editDistance(to: $0.lowercased())) }
             .filter { $0.distance <= max(2, name.count / 3) || $0.stem.lowercased().contains(name.lowercased()) }
             .sorted { ($0.distance, $0.stem) < ($1.distance, $1.stem) }
         if near.isEmpty { return "" }
         return "; near names are \(near.prefix(3).map(\.stem).joined(separator: ", "))"
-    }
-
-    /// The least number of letters to insert, delete or replace (Levenshtein 1966).
-    private static func editDistance(_ left: String, _ right: String) -> Int {
-        let letters = Array(right)
-        var row = Array(0...letters.count)
-        for (index, letter) in left.enumerated() {
-            var diagonal = row[0]
-            row[0] = index + 1
-            for column in letters.indices {
-                let replaced = diagonal + (letters[column] == letter ? 0 : 1)
-                diagonal = row[column + 1]
-                row[column + 1] = min(replaced, diagonal + 1, row[column] + 1)
-            }
-        }
-        return row[letters.count]
     }
 }

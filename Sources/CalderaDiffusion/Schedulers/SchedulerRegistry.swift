@@ -107,7 +107,7 @@ package enum SchedulerRegistry {
         let candidates = entries.map { (shown: $0.name, folded: folded($0.name)) }.filter { candidate in
             abs(candidate.folded.count - wanted.count) <= tolerance(candidate.folded)
         }
-        let distances = candidates.map { ($0.shown, editDistance(wanted, $0.folded), tolerance($0.folded)) }
+        let distances = candidates.map { ($0.shown, wanted.editDistance(to: $0.folded), tolerance($0.folded)) }
         let near = distances.filter { $0.1 <= $0.2 }
         let least = near.map(\.1).min()
         return near.filter { $0.1 == least }.prefix(3).map(\.0)
@@ -117,21 +117,5 @@ package enum SchedulerRegistry {
 
     private static func folded(_ name: String) -> String {
         name.lowercased().filter { !"-_ ".contains($0) }.replacing("+", with: "p")
-    }
-
-    /// The number of letters to insert, delete or replace between two names (Levenshtein).
-    private static func editDistance(_ left: String, _ right: String) -> Int {
-        let right = Array(right)
-        var row = Array(0...right.count)
-        for (index, letter) in left.enumerated() {
-            var diagonal = row[0]
-            row[0] = index + 1
-            for column in right.indices {
-                let replaced = diagonal + (letter == right[column] ? 0 : 1)
-                diagonal = row[column + 1]
-                row[column + 1] = min(replaced, diagonal + 1, row[column] + 1)
-            }
-        }
-        return row[right.count]
     }
 }
