@@ -259,6 +259,10 @@ def text_to_image() -> list[Run]:
         Run(
             "sizes", "sdxl", original_size=(512, 384), crops_coords_top_left=(16, 40), target_size=(128, 160)),
         Run("sd21_ddim", "sd21", scheduler=DDIM),
+        # Stable Diffusion 2.1 base: the same networks, trained to predict the noise.
+        Run(
+            "sd21_base_pndm", "sd21", scheduler="PNDMScheduler",
+            scheduler_options={"prediction_type": "epsilon"}),
         Run("playground", "playground", scheduler=ANCESTRAL, guidance_scale=3.0, steps=12),
         Run("playground_negative", "playground", scheduler=ANCESTRAL, guidance_scale=3.0, negative_prompt=NEGATIVE),
         Run("playground_v25", "playground_v25", scheduler=EDM_DPM, guidance_scale=3.0, steps=12),
