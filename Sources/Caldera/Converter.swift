@@ -28,6 +28,10 @@ public enum Converter {
     public static func convert(
         _ options: ModelOptions, to path: String, dtype: Precision? = nil, adapters: [AdapterSpec] = []
     ) throws -> ConversionResult {
+        guard !path.isEmpty else {
+            throw CalderaError.usage(
+                "What is to be written has no name: give one that ends in .safetensors, or a folder's.")
+        }
         let source = try ModelLoader.source(options)
         guard !adapters.isEmpty else {
             try CheckpointConverter(source, dtype: dtype?.dtype).write(to: path)

@@ -59,6 +59,7 @@ public final class ImageGenerator {
         _ request: GenerationRequest, progress: (GenerationProgress) throws -> Void
     ) throws -> GenerationResult {
         let resolved = try resolved(request)
+        try pipeline.checkLimit(resolved.request)
         try pipeline.replaceWeights(adapters.apply(resolved.adapters))
         var call = resolved.request
         let draws = call.seeds.draws

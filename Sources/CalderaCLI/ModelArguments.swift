@@ -49,7 +49,8 @@ struct ModelArguments: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "A textual-inversion embedding; give the option once for each. In the prompt it goes by its file's name. "
+            "A textual-inversion embedding; give the option once for each. In the prompt it goes by its file's name, "
+                + "or by the token that the file gives. "
                 + "(default: none)", valueName: "path"))
     var embedding: [String] = []
 

@@ -64,7 +64,7 @@ struct SamplingArguments: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "Whose noise the seed stands for: torch's generator on the cpu, or on cuda as the web UI has it. "
-                + "(default: cpu)"))
+                + "(default: cpu)", valueName: "device"))
     var rng: RandomSource?
 
     @Option(
