@@ -11,6 +11,8 @@ final class AdapterSwitch {
     private let folder: AdapterFolder?
     private let allowsPartial: Bool
     private var applied: [AdapterSpec] = []
+    /// Of the adapters that are merged at present.
+    private(set) var warnings: [String] = []
     private var changed: [String: Set<String>] = [:]
     private var files: [String: AdapterFile] = [:]
 
@@ -49,6 +51,7 @@ final class AdapterSwitch {
             changed[name] = stack.changedNames(name)
         }
         applied = adapters
+        warnings = [stack.unmatchedWarning].compactMap { $0 }
         return before.union(changed["unet"] ?? [])
     }
 

@@ -31,7 +31,7 @@ public struct GenerationRequest: Sendable {
     public var variation: VariationNoise?
     /// A scheduler by diffusers' class name, the web UI's label or a short name.
     public var scheduler: String?
-    /// The share of fresh noise in each step, from 0 to 1, for DDIM and TCD; nil takes their own.
+    /// The share of fresh noise in each step, from 0 to 1, for DDIM and TCD; nil is 0, as in diffusers.
     public var eta: Double?
     /// Timesteps or noise levels to visit instead of the scheduler's own.
     public var grid: SamplingGrid?
@@ -85,6 +85,8 @@ public struct ModelOptions: Sendable {
     public var variant: String?
     /// What the UNet predicts, where the model's own word is not to be taken.
     public var prediction: CheckpointPrediction?
+    /// A diffusers folder whose configs describe a single file, where it is no published model's size.
+    public var configs: String?
     /// Another autoencoder: a folder, a single file, or a checkpoint that holds one.
     public var autoencoder: String?
     /// A refiner for the last part of the steps.

@@ -1,3 +1,4 @@
+import CalderaAdapters
 import CalderaDiffusion
 import CalderaGraph
 
@@ -69,6 +70,10 @@ public struct GenerationResult: Sendable {
     public let steps: Int
     public let guidanceScale: Double
     public let scheduler: String
+    /// The share of the steps that changed a given picture; nil where there was none.
+    public let strength: Double?
+    /// The adapters of the request and of its prompt, by the paths of their files.
+    public let adapters: [AdapterSpec]
     /// Bytes; for the CPU backend what the executables held.
     public let peakDeviceMemory: Int
     /// Bytes: the process's largest resident set.

@@ -59,6 +59,7 @@ public final class ImageGenerator {
         _ request: GenerationRequest, progress: (GenerationProgress) throws -> Void
     ) throws -> GenerationResult {
         let resolved = try resolved(request)
+        try pipeline.checkLimit(resolved.request)
         try pipeline.replaceWeights(adapters.apply(resolved.adapters))
         var call = resolved.request
         let draws = call.seeds.draws
@@ -73,9 +74,11 @@ public final class ImageGenerator {
         }
         return GenerationResult(
             images: collected.images, latents: HostTensor.stacked(collected.latents), timings: collected.timings,
-            warnings: resolved.warnings + collected.warnings, device: backend.name, precision: pipeline.precision,
+            warnings: resolved.warnings + adapters.warnings + collected.warnings, device: backend.name,
+            precision: pipeline.precision,
             steps: call.steps, guidanceScale: call.guidanceScale,
-            scheduler: type(of: try model.parts.scheduler(for: call)).className,
+            scheduler: type(of: try model.parts.scheduler(for: call)).className, strength: call.source?.strength,
+            adapters: resolved.adapters,
             peakDeviceMemory: backend.peakMemory, peakHostMemory: HostMemory.peak)
     }
 
@@ -104,6 +107,7 @@ public final class ImageGenerator {
 
     /// The request without the prompt's tags, and the adapters that they and the request ask for.
     private func resolved(_ request: GenerationRequest) throws -> ResolvedCall {
+        try model.checkTaken(request, refiner: refiner)
         let tags = try PromptTags(request.prompt)
         var plain = request
         plain.prompt = tags.prompt

@@ -59,9 +59,7 @@ public enum Inspector {
             throw CalderaError("There is nothing at \(path).")
         }
         if !isFolder.boolValue, let report = try file(path) { return report }
-        let source = try ModelSources.open(
-            path, variant: options.variant, prediction: options.prediction,
-            tokenizers: URL(fileURLWithPath: EmbeddedModel.path()))
+        let source = try ModelLoader.source(options)
         let weighted = source.components.keys.sorted().filter {
             $0 == "unet" || $0 == "vae" || $0.hasPrefix("text_encoder")
         }

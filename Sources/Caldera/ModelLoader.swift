@@ -35,10 +35,14 @@ package struct ModelLoader {
     /// Throws `CalderaError` when a file is missing or broken, parts do not fit each other, or a config asks for what
     /// Caldera does not compute.
     package static func open(_ options: ModelOptions) throws -> LoadedModel {
-        let source = try ModelSources.open(
+        try open(source(options), autoencoder: options.autoencoder, embeddings: options.embeddings)
+    }
+
+    /// The files of the model that is asked for.
+    static func source(_ options: ModelOptions) throws -> any ModelSource {
+        try ModelSources.open(
             try options.model ?? EmbeddedModel.path(), variant: options.variant, prediction: options.prediction,
-            tokenizers: URL(fileURLWithPath: EmbeddedModel.path()))
-        return try open(source, autoencoder: options.autoencoder, embeddings: options.embeddings)
+            configs: options.configs, tokenizers: URL(fileURLWithPath: EmbeddedModel.path()))
     }
 
     /// The refiner of `options`, which shares the autoencoder that was asked for; nil where none was.
@@ -46,6 +50,9 @@ package struct ModelLoader {
         guard let path = options.refiner else { return nil }
         var refiner = options
         refiner.model = path
+        // These are of the base model's files.
+        refiner.configs = nil
+        if !path.isFolder { refiner.variant = nil }
         return try open(refiner)
     }
 
@@ -118,5 +125,13 @@ package struct ModelLoader {
         return ModelDefaults(
             width: side, height: side, steps: try settings.int("steps", default: 50),
             guidanceScale: try settings.double("guidance_scale", default: guidance))
+    }
+}
+
+extension String {
+    /// Whether a folder is at this path.
+    var isFolder: Bool {
+        var isFolder: ObjCBool = false
+        return FileManager.default.fileExists(atPath: self, isDirectory: &isFolder) && isFolder.boolValue
     }
 }

@@ -44,7 +44,13 @@ struct AutoencoderLoader {
             try self.init(model.config("vae"), RenamedWeights.autoencoder(model.weights("vae")))
             return
         }
-        let config = try JSONConfig(contentsOf: url.appendingPathComponent("config.json").path)
+        let configPath = url.appendingPathComponent("config.json").path
+        guard FileManager.default.fileExists(atPath: configPath) else {
+            throw CalderaError(
+                "\(path) holds no autoencoder: it has neither a config.json nor a model_index.json; name the folder of one."
+            )
+        }
+        let config = try JSONConfig(contentsOf: configPath)
         try self.init(config, RenamedWeights.autoencoder(WeightFile.open(folder: path)))
     }
 

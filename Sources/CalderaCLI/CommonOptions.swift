@@ -27,8 +27,8 @@ struct DeviceOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "The most memory to use, such as 3GiB or 800MiB: parts are loaded in turn, and weights that do not fit are read "
-                + "again at each step. (default: what there is)", valueName: "size"),
+            "The most memory to use, such as 3GiB or 800MiB: parts are loaded in turn, and weights that do not fit are "
+                + "read again at each step. (default: what there is)", valueName: "size"),
         transform: Numbers.memory)
     var maxMemory: Int?
 
@@ -119,36 +119,42 @@ enum Numbers {
 
     /// Whole numbers with commas between them.
     static func timesteps(_ text: String) throws -> [Int] {
-        try list(text) { Int($0) }
+        guard let list = list(text, { Int($0) }) else {
+            throw ValidationError("it must be whole numbers with commas between them, such as 999,500,100")
+        }
+        return list
     }
 
     /// Numbers with commas between them.
     static func sigmas(_ text: String) throws -> [Double] {
-        try list(text) { Double($0) }
+        guard let list = list(text, { Double($0) }), list.allSatisfy(\.isFinite) else {
+            throw ValidationError("it must be numbers with commas between them, such as 14.6,3.2,0.7")
+        }
+        return list
     }
 
-    private static func list<Element>(_ text: String, _ element: (String) -> Element?) throws -> [Element] {
-        try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
-            guard let value = element(part.trimmingCharacters(in: .whitespaces)) else {
-                throw ValidationError("\"\(part)\" is no number; give numbers with commas between them")
-            }
-            return value
-        }
+    /// Nil where one of the parts is no element.
+    private static func list<Element>(_ text: String, _ element: (String) -> Element?) -> [Element]? {
+        let parts = text.split(separator: ",", omittingEmptySubsequences: false)
+        let elements = parts.compactMap { element($0.trimmingCharacters(in: .whitespaces)) }
+        return elements.count == parts.count ? elements : nil
     }
+
+    /// Of pictures that a model is told of, in pixels: more than any was trained on.
+    private static let largestSide = 1 << 20
 
     /// Width and height in pixels, as 1024x768.
     static func extent(_ text: String) throws -> SizeConditioning.Extent {
-        let sides = text.lowercased().split(separator: "x").map { Int($0) }
-        guard sides.count == 2, let width = sides[0], let height = sides[1], width > 0, height > 0 else {
+        let sides = text.lowercased().split(separator: "x", omittingEmptySubsequences: false).compactMap { Int($0) }
+        guard sides.count == 2, sides.allSatisfy({ 1...largestSide ~= $0 }) else {
             throw ValidationError("it must be a size such as 1024x768")
         }
-        return SizeConditioning.Extent(height: height, width: width)
+        return SizeConditioning.Extent(height: sides[1], width: sides[0])
     }
 
     /// Pixels from the left and from the top, as 0,128.
     static func corner(_ text: String) throws -> SizeConditioning.Extent {
-        let sides = try list(text) { Int($0) }
-        guard sides.count == 2, sides[0] >= 0, sides[1] >= 0 else {
+        guard let sides = list(text, { Int($0) }), sides.count == 2, sides.allSatisfy({ 0...largestSide ~= $0 }) else {
             throw ValidationError("it must be two whole numbers such as 0,128")
         }
         return SizeConditioning.Extent(height: sides[1], width: sides[0])
@@ -163,7 +169,8 @@ enum Numbers {
         let lowered = text.lowercased()
         let digits = lowered.prefix { $0.isNumber || $0 == "." }
         let unit = lowered.dropFirst(digits.count).trimmingCharacters(in: .whitespaces)
-        guard let number = Double(digits), let factor = units[unit], number > 0, number * Double(factor) < 0x1p62 else {
+        guard let number = Double(digits), let factor = units[unit], (1..<0x1p62).contains(number * Double(factor))
+        else {
             throw ValidationError("it must be a size such as 3GiB or 800MiB")
         }
         return Int(number * Double(factor))

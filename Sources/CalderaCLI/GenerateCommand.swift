@@ -24,7 +24,7 @@ struct GenerateCommand: ParsableCommand {
 
     private var options: ModelOptions {
         var options = model.options
-        options.adapterFolder = adapters.loraFolder
+        options.adapterFolder = text.loraFolder
         options.allowsPartialAdapters = adapters.loraAllowPartial
         options.refiner = refiner.refiner
         options.previewDecoder = output.preview
@@ -51,12 +51,15 @@ struct GenerateCommand: ParsableCommand {
         if output.preview != nil { try OutputNaming.checkPicture(output.previewPath) }
         let display = ProgressDisplay(pictures: request.count, plain: logging.verbose)
         let result = try generate(request, display)
+        for warning in result.warnings { StandardStreams.reportWarning(warning) }
         let paths = try save(result, naming)
         guard output.json else { return }
         let total = (ContinuousClock.now - start) / .seconds(1)
         let report = GenerationReport(
-            result, request: request, model: model.model, outputs: paths, latents: output.saveLatents,
-            totalSeconds: total)
+            result, request: request, options: options,
+            files: GenerationReport.Files(
+                outputs: paths, latents: output.saveLatents, preview: output.preview == nil ? nil : output.previewPath),
+            maxMemory: device.maxMemory, totalSeconds: total)
         try StandardStreams.print(JSONText.encode(report))
     }
 
@@ -73,7 +76,6 @@ struct GenerateCommand: ParsableCommand {
             display.update(progress)
         }
         log.debug("\(Self.summary(result))")
-        for warning in result.warnings { log.warning("\(warning)") }
         return result
     }
 

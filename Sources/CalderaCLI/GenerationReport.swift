@@ -1,8 +1,11 @@
 import Caldera
+import CalderaAdapters
+import CalderaDiffusion
 import CalderaGraph
 import Foundation
 
-/// What `caldera generate --json` prints.
+/// What `caldera generate --json` prints: every key is always there, with null where there is no value, so that a reader
+/// need not ask which ones exist.
 struct GenerationReport: Encodable {
     /// Seconds.
     struct Timings: Encodable {
@@ -17,73 +20,125 @@ struct GenerationReport: Encodable {
         let total: Double
     }
 
+    /// The files that a call has written.
+    struct Files {
+        let outputs: [String]
+        let latents: String?
+        let preview: String?
+    }
+
+    /// Pixels.
+    struct Extent: Encodable {
+        let width: Int
+        let height: Int
+    }
+
+    // Files and prompts.
     let outputs: [String]
-    let latents: String?
+    @OrNull var latents: String?
+    @OrNull var preview: String?
     let seeds: [UInt64]
     let prompt: String
-    let negativePrompt: String?
-    /// The model's path; null for the embedded one.
-    let model: String?
-    let width: Int
-    let height: Int
+    @OrNull var negativePrompt: String?
+    let promptSyntax: String
+    @OrNull var clipSkip: Int?
+
+    // The model; null for the embedded one, and for parts that are its own.
+    @OrNull var model: String?
+    @OrNull var variant: String?
+    @OrNull var prediction: String?
+    @OrNull var vae: String?
+    let embeddings: [String]
+    let loras: [AdapterReport]
+    @OrNull var refiner: String?
+    @OrNull var refinerStart: Double?
+
+    // Sampling.
     let steps: Int
     let guidanceScale: Double
+    let guidanceRescale: Double
     let scheduler: String
+    @OrNull var eta: Double?
+    @OrNull var timesteps: [Int]?
+    @OrNull var sigmas: [Double]?
+    let rng: String
+    @OrNull var variationSeed: UInt64?
+    @OrNull var variationStrength: Double?
+
+    // The picture.
+    let width: Int
+    let height: Int
+    @OrNull var initImage: String?
+    @OrNull var mask: String?
+    @OrNull var strength: Double?
+    @OrNull var originalSize: Extent?
+    @OrNull var targetSize: Extent?
+    /// From the left and from the top.
+    let crop: [Int]
+    let aestheticScore: Double
+    let negativeAestheticScore: Double
+    let vaeTiling: String
+
+    // The run.
     let device: String
     let precision: String
+    @OrNull var maxMemory: Int?
+    let warnings: [String]
     let timings: Timings
     let peakDeviceBytes: Int
     let peakHostBytes: Int
 
     init(
-        _ result: GenerationResult, request: GenerationRequest, model: String?, outputs: [String], latents: String?,
+        _ result: GenerationResult, request: GenerationRequest, options: ModelOptions, files: Files, maxMemory: Int?,
         totalSeconds: Double
     ) {
-        self.outputs = outputs
-        self.latents = latents
-        self.model = model
+        outputs = files.outputs
+        latents = files.latents
+        preview = files.preview
         seeds = result.images.map(\.seed)
         prompt = request.prompt
         negativePrompt = request.negativePrompt
-        width = result.images.first?.width ?? 0
-        height = result.images.first?.height ?? 0
+        promptSyntax = request.promptSyntax.rawValue
+        clipSkip = request.clipSkip
+        model = options.model
+        variant = options.variant
+        prediction = options.prediction?.rawValue
+        vae = options.autoencoder
+        embeddings = options.embeddings
+        loras = result.adapters.map(AdapterReport.init)
+        refiner = options.refiner
+        refinerStart = options.refiner == nil ? nil : request.refinerStart
         steps = result.steps
         guidanceScale = result.guidanceScale
+        guidanceRescale = request.guidanceRescale
         scheduler = result.scheduler
+        eta = request.eta
+        timesteps = request.grid?.timesteps
+        sigmas = request.grid?.sigmas
+        rng = request.randomSource.rawValue
+        variationSeed = request.variation?.seed
+        variationStrength = request.variation?.strength
+        width = result.images.first?.width ?? 0
+        height = result.images.first?.height ?? 0
+        initImage = request.source?.path
+        mask = request.source?.mask
+        strength = result.strength
+        originalSize = request.sizes.original.map(Extent.init)
+        targetSize = request.sizes.target.map(Extent.init)
+        crop = [request.sizes.crop.width, request.sizes.crop.height]
+        aestheticScore = request.sizes.aestheticScore
+        negativeAestheticScore = request.sizes.negativeAestheticScore
+        vaeTiling = request.tiling.rawValue
         device = result.device
         precision = result.precision.rawValue
+        self.maxMemory = maxMemory
+        warnings = result.warnings
         timings = Timings(
             load: result.timings.load, compile: result.timings.compile, encode: result.timings.encode,
             denoisePerStep: Self.median(result.timings.denoiseSteps), denoiseSteps: result.timings.denoiseSteps,
             decode: result.timings.decode, total: totalSeconds)
         peakDeviceBytes = result.peakDeviceMemory
         peakHostBytes = result.peakHostMemory
-    }
-
-    /// Every key is always there, with null where there is no value, so that a reader need not ask which ones exist.
-    func encode(to encoder: any Encoder) throws {
-        var container = encoder.container(keyedBy: CodingKeys.self)
-        try container.encode(outputs, forKey: .outputs)
-        try container.encode(latents, forKey: .latents)
-        try container.encode(seeds, forKey: .seeds)
-        try container.encode(prompt, forKey: .prompt)
-        try container.encode(negativePrompt, forKey: .negativePrompt)
-        try container.encode(model, forKey: .model)
-        try container.encode(width, forKey: .width)
-        try container.encode(height, forKey: .height)
-        try container.encode(steps, forKey: .steps)
-        try container.encode(guidanceScale, forKey: .guidanceScale)
-        try container.encode(scheduler, forKey: .scheduler)
-        try container.encode(device, forKey: .device)
-        try container.encode(precision, forKey: .precision)
-        try container.encode(timings, forKey: .timings)
-        try container.encode(peakDeviceBytes, forKey: .peakDeviceBytes)
-        try container.encode(peakHostBytes, forKey: .peakHostBytes)
-    }
-
-    private enum CodingKeys: String, CodingKey {
-        case outputs, latents, seeds, prompt, negativePrompt, model, width, height, steps, guidanceScale, scheduler
-        case device, precision, timings, peakDeviceBytes, peakHostBytes
     }
 
     private static func median(_ values: [Double]) -> Double {
@@ -94,13 +149,18 @@ struct GenerationReport: Encodable {
     }
 }
 
-/// The form of every JSON object that the program prints.
-enum JSONText {
-    /// One object with sorted snake_case keys.
-    static func encode(_ value: some Encodable) throws -> String {
-        let encoder = JSONEncoder()
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(value), as: UTF8.self)
+extension GenerationReport.Extent {
+    init(_ extent: SizeConditioning.Extent) { self.init(width: extent.width, height: extent.height) }
+}
+
+extension SamplingGrid {
+    fileprivate var timesteps: [Int]? {
+        guard case .timesteps(let list) = self else { return nil }
+        return list
+    }
+
+    fileprivate var sigmas: [Double]? {
+        guard case .sigmas(let list) = self else { return nil }
+        return list
     }
 }

@@ -12,9 +12,7 @@ struct InspectCommand: ParsableCommand {
     )
     var path: String
 
-    @Option(help: ArgumentHelp("Which weight files to take, such as fp16. (default: plain ones, else what is there)"))
-    var variant: String?
-
+    @OptionGroup var files: ModelFileArguments
     @OptionGroup var size: SizeOptions
 
     @Option(
@@ -31,7 +29,7 @@ struct InspectCommand: ParsableCommand {
     func run() throws {
         logging.bootstrap()
         var options = ModelOptions(model: path)
-        options.variant = variant
+        files.apply(to: &options)
         let report = try Inspector.inspect(
             options, width: size.width, height: size.height, device: device ?? .auto)
         try StandardStreams.print(json ? JSONText.encode(report) : Self.text(report))

@@ -5,6 +5,32 @@ import CalderaFormats
 
 extension CheckpointPrediction: ExpressibleByArgument {}
 
+/// How a model's files are read.
+struct ModelFileArguments: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Of a folder: which weight files to take, such as fp16. (default: plain ones, else what is there)"))
+    var variant: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "What the UNet predicts, where the files do not say it or are wrong. (default: what they say)",
+            valueName: "type"))
+    var prediction: CheckpointPrediction?
+
+    @Option(
+        help: ArgumentHelp(
+            "Of a checkpoint file whose layers are no published model's: a diffusers folder whose configs tell them. "
+                + "(default: those of the architecture that the file is recognised as)", valueName: "folder"))
+    var config: String?
+
+    func apply(to options: inout ModelOptions) {
+        options.variant = variant
+        options.prediction = prediction
+        options.configs = config
+    }
+}
+
 /// Which model draws, and with which parts.
 struct ModelArguments: ParsableArguments {
     @Option(
@@ -13,14 +39,7 @@ struct ModelArguments: ParsableArguments {
                 + "(default: the embedded model)", valueName: "path"))
     var model: String?
 
-    @Option(help: ArgumentHelp("Which weight files to take, such as fp16. (default: plain ones, else what is there)"))
-    var variant: String?
-
-    @Option(
-        help: ArgumentHelp(
-            "What the UNet predicts, epsilon or v_prediction, where the model's files do not say it. "
-                + "(default: what they say)"))
-    var prediction: CheckpointPrediction?
+    @OptionGroup var files: ModelFileArguments
 
     @Option(
         help: ArgumentHelp(
@@ -30,14 +49,14 @@ struct ModelArguments: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "A textual-inversion embedding; give the option once for each. In the prompt it goes by its file's name. "
+            "A textual-inversion embedding; give the option once for each. In the prompt it goes by its file's name, "
+                + "or by the token that the file gives. "
                 + "(default: none)", valueName: "path"))
     var embedding: [String] = []
 
     var options: ModelOptions {
         var options = ModelOptions(model: model)
-        options.variant = variant
-        options.prediction = prediction
+        files.apply(to: &options)
         options.autoencoder = vae
         options.embeddings = embedding
         return options
@@ -48,18 +67,13 @@ struct ModelArguments: ParsableArguments {
 struct AdapterArguments: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "A LoRA (LoCon, LoHa, LoKr, DoRA) and its weight; give the option once for each. (default: none, weight 1)",
+            "A LoRA (LoCon, LoHa, LoKr, DoRA) and its weight, or one each for the text encoders and the UNet as "
+                + "PATH:TEXT,UNET; give the option once for each. (default: none, weight 1)",
             valueName: "path[:weight]"),
         transform: AdapterSpec.init(argument:))
     var lora: [AdapterSpec] = []
 
-    @Option(
-        help: ArgumentHelp(
-            "The folder in which <lora:NAME:WEIGHT> in a prompt finds its files. (default: such tags are an error)",
-            valueName: "folder"))
-    var loraFolder: String?
-
-    @Flag(help: "Use a LoRA even if some of its tensors fit nothing in the model.")
+    @Flag(help: "Use a LoRA even if some of its tensors fit nothing in the model, and say which.")
     var loraAllowPartial = false
 }
 

@@ -58,7 +58,8 @@ struct PictureArguments: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Whether the autoencoder works tile by tile: on, off, or auto, where nothing else fits. (default: auto)"))
+            "Whether the autoencoder works tile by tile: on, off, or auto, where nothing else fits. (default: auto)",
+            valueName: "when"))
     var vaeTiling: Tiling?
 
     func validate() throws {

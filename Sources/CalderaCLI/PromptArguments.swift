@@ -14,6 +14,12 @@ struct PromptArguments: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
+            "The folder in which <lora:NAME:WEIGHT> in a prompt finds its files. (default: such tags are an error)",
+            valueName: "folder"))
+    var loraFolder: String?
+
+    @Option(
+        help: ArgumentHelp(
             "How prompts are read: plain, as diffusers does, or webui, with (weights:1.2), [from:to:when], BREAK and any "
                 + "length. (default: plain)", valueName: "syntax"))
     var promptSyntax: PromptSyntax?

@@ -37,7 +37,7 @@ struct SamplingArguments: ParsableArguments {
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "For DDIM and TCD: the share of fresh noise in each step, 0 to 1. (default: the scheduler's own)",
+            "DDIM and TCD: the share of fresh noise in each step, 0 to 1. (default: 0)",
             valueName: "fraction"),
         transform: Numbers.fraction)
     var eta: Double?
@@ -64,7 +64,7 @@ struct SamplingArguments: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "Whose noise the seed stands for: torch's generator on the cpu, or on cuda as the web UI has it. "
-                + "(default: cpu)"))
+                + "(default: cpu)", valueName: "device"))
     var rng: RandomSource?
 
     @Option(

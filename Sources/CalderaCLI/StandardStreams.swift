@@ -37,6 +37,11 @@ enum StandardStreams {
         report("caldera: error: " + message.onOneLine)
     }
 
+    /// One line that a person should know and that does not stop the work.
+    static func reportWarning(_ message: String) {
+        report("caldera: warning: " + message.onOneLine)
+    }
+
     static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
 
     /// Columns of the terminal behind the standard error; nil where it has none or does not say.

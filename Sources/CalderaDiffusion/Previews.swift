@@ -18,8 +18,9 @@ package final class PreviewDecoder {
         let own = parts.autoencoder
         guard autoencoder.latentChannels == own.latentChannels, autoencoder.downscale == own.downscale else {
             throw CalderaError(
-                "The preview decoder is for latents of \(autoencoder.latentChannels) channels, the model's have "
-                    + "\(own.latentChannels): name TAESD for SD models and TAESDXL for SDXL.")
+                "The preview decoder is for latents of \(autoencoder.latentChannels) channels and "
+                    + "\(autoencoder.downscale) pixels, the model's have \(own.latentChannels) channels and "
+                    + "\(own.downscale) pixels: name TAESD for SD models and TAESDXL for SDXL.")
         }
         self.parts = parts.replacing(autoencoder: autoencoder, weights: weights)
         self.backend = backend

@@ -13,11 +13,11 @@ package final class AdapterFile: Sendable {
     /// Tensors that are no part of any known kind of adapter.
     let strangers: [String]
 
-    /// Opens a safetensors file. Throws `CalderaError` when it is missing or broken, when a pair lacks a half or ranks
-    /// do not fit, and when it is of a kind that cannot be merged.
+    /// Opens a safetensors or a PyTorch file. Throws `CalderaError` when it is missing or broken, when a pair lacks a
+    /// half or ranks do not fit, and when it is of a kind that cannot be merged.
     package convenience init(_ path: String) throws {
-        let file = try SafetensorsFile(path)
-        try self.init(file, metadata: file.metadata, path: path)
+        let file = try WeightFile.open(path)
+        try self.init(file, metadata: (file as? SafetensorsFile)?.metadata ?? [:], path: path)
     }
 
     /// Takes tensors that have been opened already.

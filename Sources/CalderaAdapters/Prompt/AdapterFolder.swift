@@ -6,6 +6,9 @@ import Foundation
 package struct AdapterFolder: Sendable {
     package let path: String
 
+    /// How the files may end.
+    private static let extensions: Set = ["safetensors", "pt", "ckpt", "bin"]
+
     package init(_ path: String) { self.path = path }
 
     /// The file of that name, in the folder or one inside it: its own name without the extension, then the same in
@@ -35,9 +38,9 @@ package struct AdapterFolder: Sendable {
         else {
             throw CalderaError.usage("There is no LoRA folder \(path).")
         }
-        let files = names.compactMap { $0 as? String }.filter { $0.hasSuffix(".safetensors") }.sorted()
-        return files.map { name in
+        return names.compactMap { $0 as? String }.sorted().compactMap { name in
             let file = url.appending(path: name)
+            guard Self.extensions.contains(file.pathExtension.lowercased()) else { return nil }
             return File(path: file.path, stem: file.deletingPathExtension().lastPathComponent)
         }
     }

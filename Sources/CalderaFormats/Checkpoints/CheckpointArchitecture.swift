@@ -107,6 +107,21 @@ enum CheckpointLayout: Sendable {
         var hasProjection: Bool { component == "text_encoder_2" }
     }
 
+    /// The layout of a single file that holds this model; nil for a kind that has none. Throws `CalderaError` where its
+    /// configs are broken.
+    init?(of model: any ModelSource) throws {
+        switch model.className {
+        case "StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline":
+            // OpenCLIP's towers have the exact GELU, OpenAI's the quick one.
+            let activation = try model.config("text_encoder").string("hidden_act", default: "quick_gelu")
+            self = activation == "gelu" ? .stableDiffusion2 : .stableDiffusion1
+        case "StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline":
+            self = model.components["text_encoder"] == nil ? .stableDiffusionXLRefiner : .stableDiffusionXL
+        default:
+            return nil
+        }
+    }
+
     var textEncoders: [TextEncoder] {
         switch self {
         case .stableDiffusion1: [Self.openAI("text_encoder", "cond_stage_model.")]

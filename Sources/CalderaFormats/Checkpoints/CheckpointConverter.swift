@@ -74,16 +74,8 @@ package struct CheckpointConverter {
     private static let metadata = ["format": "pt"]
 
     private func layout() throws -> CheckpointLayout {
-        switch source.className {
-        case "StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline":
-            // OpenCLIP's towers have the exact GELU, OpenAI's the quick one.
-            let activation = try source.config("text_encoder").string("hidden_act", default: "quick_gelu")
-            return activation == "gelu" ? .stableDiffusion2 : .stableDiffusion1
-        case "StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline":
-            return source.components["text_encoder"] == nil ? .stableDiffusionXLRefiner : .stableDiffusionXL
-        default:
-            throw CalderaError("\(source.path) is a \(source.className), which Caldera does not convert.")
-        }
+        if let layout = try CheckpointLayout(of: source) { return layout }
+        throw CalderaError("\(source.path) is a \(source.className), which Caldera does not convert.")
     }
 
     /// A component's weights in the names of today, whoever gave them.

@@ -22,10 +22,14 @@ package struct CheckpointRecognition: Sendable {
     ///   - weights: the whole file.
     ///   - path: its path, for messages; the file's name may settle what the tensors leave open.
     ///   - prediction: what a person says that the model predicts; nil to find out.
+    ///   - configs: a model whose configs say what the file is, where its shapes are no published model's.
     /// Throws `CalderaError` when the file is no such model, saying what it looks like.
-    package init(_ weights: any WeightSource, path: String, prediction: CheckpointPrediction? = nil) throws {
+    package init(
+        _ weights: any WeightSource, path: String, prediction: CheckpointPrediction? = nil,
+        configs: (any ModelSource)? = nil
+    ) throws {
         let evidence = Evidence(weights, path)
-        let (layout, cause) = try evidence.layout()
+        let (layout, cause) = try configs.map(evidence.layout) ?? evidence.layout()
         let channels = try evidence.inputChannels()
         let (predicted, predictionCause) = evidence.prediction(layout, channels, asked: prediction)
         architecture = try evidence.architecture(layout, channels, predicted)
@@ -81,6 +85,13 @@ private struct Evidence {
         case 2560: return (.stableDiffusionXLRefiner, shape(Self.labels))
         default: throw UnknownCheckpoint.error(path, names)
         }
+    }
+
+    /// The layout of a model of that kind, whatever its widths.
+    func layout(as model: any ModelSource) throws -> (CheckpointLayout, cause: String) {
+        guard has(Self.firstConvolution) else { throw UnknownCheckpoint.error(path, names) }
+        if let layout = try CheckpointLayout(of: model) { return (layout, "the configs of \(model.path) are such") }
+        throw CalderaError("\(model.path) is a \(model.className), whose configs fit no checkpoint file.")
     }
 
     func inputChannels() throws -> Int {

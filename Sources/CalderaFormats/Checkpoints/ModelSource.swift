@@ -44,20 +44,28 @@ package enum ModelSources {
     ///   - path: a diffusers folder, or a single-file checkpoint.
     ///   - variant: the variant of a folder's files (`fp16`).
     ///   - prediction: what the model predicts, where its own word is not to be taken.
+    ///   - configs: a diffusers folder whose configs a single file takes instead of the published ones.
     ///   - tokenizers: a folder that holds the CLIP tokenizers `tokenizer` and `tokenizer_2`, for single files.
     /// Throws `CalderaError` when there is nothing at the path or it is no model.
     package static func open(
-        _ path: String, variant: String? = nil, prediction: CheckpointPrediction? = nil, tokenizers: URL
+        _ path: String, variant: String? = nil, prediction: CheckpointPrediction? = nil, configs: String? = nil,
+        tokenizers: URL
     ) throws -> any ModelSource {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
             throw CalderaError("There is no model at \(path): name a diffusers folder or a checkpoint file.")
         }
-        if isFolder.boolValue { return try ModelFolder(path, variant: variant, prediction: prediction) }
+        if isFolder.boolValue {
+            guard configs == nil else {
+                throw CalderaError.usage("\(path) is a folder with configs of its own; leave --config out.")
+            }
+            return try ModelFolder(path, variant: variant, prediction: prediction)
+        }
         if let variant {
             throw CalderaError.usage("\(path) is a single file and has no variant \(variant); leave the variant out.")
         }
-        return try SingleFileModel(path, tokenizers: tokenizers, prediction: prediction)
+        return try SingleFileModel(
+            path, tokenizers: tokenizers, prediction: prediction, configs: configs.map { try ModelFolder($0) })
     }
 }
 

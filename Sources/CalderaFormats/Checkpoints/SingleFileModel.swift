@@ -35,7 +35,7 @@ package struct SingleFileModel: ModelSource {
         self.path = path
         self.file = file
         self.tokenizers = tokenizers
-        recognition = try CheckpointRecognition(file, path: path, prediction: prediction)
+        recognition = try CheckpointRecognition(file, path: path, prediction: prediction, configs: configs)
         self.configs = try CheckpointConfigs(recognition, file, instead: configs)
         className = recognition.architecture.pipeline
         let scheduler = try self.configs.config("scheduler").string("_class_name")
