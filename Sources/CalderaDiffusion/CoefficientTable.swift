@@ -33,8 +33,7 @@ struct CoefficientTable: Hashable {
     /// The table of a schedule under a guidance scale g; Ho and Salimans, "Classifier-Free Diffusion Guidance" (2022),
     /// equation 6, with the scale counted as Imagen and diffusers do. fp32 [steps, columns].
     func rows(_ schedule: Schedule, guidanceScale: Double, guidanceRescale: Double) -> HostTensor {
-        let estimates = schedule.pictureEstimates
-        let rows = zip(schedule.steps, estimates).flatMap { step, estimate -> [Float] in
+        let rows = schedule.steps.flatMap { step -> [Float] in
             var row = [Float](repeating: 0, count: columns)
             row[input] = Float(step.inputScale)
             row[unguided] = Float(1 - guidanceScale)
@@ -42,8 +41,8 @@ struct CoefficientTable: Hashable {
             row[rescale] = Float(guidanceRescale)
             row[knownImage] = Float(step.level.image)
             row[knownNoise] = Float(step.level.noise)
-            row[previewLatents] = Float(estimate.state(0))
-            row[previewOutput] = Float(estimate.output)
+            row[previewLatents] = Float(step.estimate.state(0))
+            row[previewOutput] = Float(step.estimate.output)
             for (target, update) in step.updates.enumerated() {
                 for source in 0..<states { row[state(source, of: target)] = Float(update.state(source)) }
                 row[output(of: target)] = Float(update.output)

@@ -73,7 +73,8 @@ final class Denoiser {
             let seconds = (ContinuousClock.now - start) / .seconds(1)
             timings.steps.append(seconds)
             guard try executable.statesAreFinite() else {
-                throw CalderaError.notFinite(try executable.firstNonFinite(.step), part: "UNet")
+                throw CalderaError.notFinite(
+                    try executable.firstNonFinite(.step), part: "UNet", dtype: plans.precision.dtype)
             }
             let estimate = job.previews ? try executable.read("preview") : nil
             try progress(Step(index: index, seconds: seconds, estimate: estimate))
@@ -151,8 +152,15 @@ final class Denoiser {
 
 extension CalderaError {
     /// What to say where a part of a pipeline gives values that are not finite.
-    static func notFinite(_ found: NonFiniteValue?, part: String) -> CalderaError {
+    /// - Parameter dtype: what the part computed in.
+    static func notFinite(_ found: NonFiniteValue?, part: String, dtype: DType) -> CalderaError {
         let cause = found?.description ?? "A layer gives values that are not finite numbers"
-        return CalderaError("\(cause) (\(part)): try --precision fp32, or get the model's files again.")
+        return CalderaError("\(cause) (\(part)): \(remedy(found?.cause, dtype)).")
+    }
+
+    private static func remedy(_ cause: NonFiniteValue.Cause?, _ dtype: DType) -> String {
+        let again = "get the model's files, and those of its adapters, again"
+        if case .weight = cause { return again }
+        return dtype == .float32 ? again : "try --precision fp32, or \(again)"
     }
 }

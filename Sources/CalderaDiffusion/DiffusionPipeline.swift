@@ -132,6 +132,15 @@ package final class DiffusionPipeline {
         try coder(tiling).decode(latents)
     }
 
+    /// A picture [1, H, W, 3] in -1...1 -> a sample of its latents in the sampler's scale, fp32 [1, h, w, c].
+    package func encode(_ picture: HostTensor, seed: UInt64, tiling: Tiling = .auto) throws -> HostTensor {
+        let scale = parts.autoencoder.downscale
+        var noise = NoiseSource(
+            PictureSeeds(seeds: [seed]), height: picture.shape[1] / scale, width: picture.shape[2] / scale,
+            channels: parts.autoencoder.latentChannels)
+        return try coder(tiling).encode(picture, pictures: 1, &noise)
+    }
+
     func coder(_ tiling: Tiling) -> LatentCoder {
         // Where a part does not fit beside a UNet, the next picture of this shape compiles the UNet again.
         LatentCoder(plans: base.plans, backend: backend, tiling: tiling, makeRoom: releaseAll)

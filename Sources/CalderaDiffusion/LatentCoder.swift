@@ -42,26 +42,18 @@ struct LatentCoder {
     /// Where activations leave fp16's range the picture is decoded again in fp32. Throws `CalderaError` with the layer's
     /// name where values are not finite all the same.
     func decode(_ latents: HostTensor) throws -> HostTensor {
-        let (height, width) = (latents.shape[1], latents.shape[2])
-        var decoder = try load(work(.decoder, height: height, width: width, plans.autoencoderDType))
-        var pictures: [HostTensor] = []
-        for index in 0..<latents.shape[0] {
-            let values = parts.autoencoder.latentScale.decoderInput(latents.entry(index))
-            var picture = try decoder.run(values)
-            if !picture.isFinite, decoder.work.plan.dtype == .float16 {
-                decoder = try load(work(.decoder, height: height, width: width, .float32))
-                picture = try decoder.run(values)
-            }
-            if !picture.isFinite { throw try decoder.notFinite() }
-            pictures.append(picture)
-        }
-        return HostTensor.stacked(pictures)
+        let decode = try decoder(height: latents.shape[1], width: latents.shape[2])
+        return HostTensor.stacked(try (0..<latents.shape[0]).map { try decode(latents.entry($0)) })
     }
 
-    /// A loaded decoder for latents [1, h, w, c] of one size, without the second attempt in fp32.
+    /// A loaded decoder for latents [1, h, w, c] of one size; see `decode`.
     func decoder(height: Int, width: Int) throws -> (HostTensor) throws -> HostTensor {
-        let decoder = try load(work(.decoder, height: height, width: width, plans.autoencoderDType))
-        return { latents in try decoder.run(parts.autoencoder.latentScale.decoderInput(latents)) }
+        var attempts = Attempts(try load(work(.decoder, height: height, width: width, plans.autoencoderDType)))
+        return { latents in
+            try attempts.run(parts.autoencoder.latentScale.decoderInput(latents)) {
+                try load(work(.decoder, height: height, width: width, .float32))
+            }
+        }
     }
 
     // MARK: Encoding
@@ -70,13 +62,10 @@ struct LatentCoder {
     /// sampler's scale (diffusers `DiagonalGaussianDistribution.sample`).
     func encode(_ picture: HostTensor, pictures: Int, _ noise: inout NoiseSource) throws -> HostTensor {
         let (height, width) = (picture.shape[1] / scale, picture.shape[2] / scale)
-        var encoder = try load(work(.encoder, height: height, width: width, plans.autoencoderDType))
-        var moments = try encoder.run(picture)
-        if !moments.isFinite, encoder.work.plan.dtype == .float16 {
-            encoder = try load(work(.encoder, height: height, width: width, .float32))
-            moments = try encoder.run(picture)
+        var attempts = Attempts(try load(work(.encoder, height: height, width: width, plans.autoencoderDType)))
+        let moments = try attempts.run(picture) {
+            try load(work(.encoder, height: height, width: width, .float32))
         }
-        if !moments.isFinite { throw try encoder.notFinite() }
         return HostTensor.stacked(
             samples(moments, pictures: pictures, &noise).map(parts.autoencoder.latentScale.modelInput))
     }
@@ -141,7 +130,33 @@ struct LatentCoder {
 
         /// What to say of a result with values that are not finite; the tile that had them is still in place.
         func notFinite() throws -> CalderaError {
-            CalderaError.notFinite(try executable.firstNonFinite(.prompt), part: work.direction.rawValue)
+            CalderaError.notFinite(
+                try executable.firstNonFinite(.prompt), part: "vae \(work.direction.rawValue)", dtype: work.plan.dtype)
+        }
+    }
+
+    /// A second attempt in fp32 where fp16's range is left, which holds for what comes after as well.
+    private struct Attempts {
+        private var loaded: Loaded?
+
+        init(_ loaded: Loaded) { self.loaded = loaded }
+
+        mutating func run(_ source: HostTensor, inFP32: () throws -> Loaded) throws -> HostTensor {
+            guard let first = loaded else { return try retry(source, inFP32) }
+            let result = try first.run(source)
+            if result.isFinite { return result }
+            guard first.work.plan.dtype == .float16 else { throw try first.notFinite() }
+            return try retry(source, inFP32)
+        }
+
+        private mutating func retry(_ source: HostTensor, _ inFP32: () throws -> Loaded) throws -> HostTensor {
+            // The first attempt's memory is needed for the second.
+            loaded = nil
+            let second = try inFP32()
+            loaded = second
+            let result = try second.run(source)
+            if !result.isFinite { throw try second.notFinite() }
+            return result
         }
     }
 

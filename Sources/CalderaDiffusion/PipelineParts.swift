@@ -127,7 +127,7 @@ package struct PipelineParts {
     }
 
     /// The same parts with another autoencoder.
-    func replacing(autoencoder: any Autoencoder, weights: any WeightSource) -> PipelineParts {
+    package func replacing(autoencoder: any Autoencoder, weights: any WeightSource) -> PipelineParts {
         PipelineParts(
             family: family, encoders: encoders, unet: unet, unetWeights: unetWeights, autoencoder: autoencoder,
             autoencoderWeights: weights, scheduler: scheduler, forceZerosForEmptyPrompt: forceZerosForEmptyPrompt,

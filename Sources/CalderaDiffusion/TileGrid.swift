@@ -4,15 +4,15 @@ import CalderaGraph
 ///
 /// Each tile weighs 1 in its middle and falls linearly to nothing towards an edge that another tile covers, so that no
 /// seam has a step (diffusers `AutoencoderKL.blend_h`, `blend_v`).
-struct TileGrid {
+package struct TileGrid {
     /// Rows or columns of the plane, of a tile, and at least of what two neighbours share.
-    struct Axis {
-        let extent: Int
-        let tile: Int
-        let overlap: Int
+    package struct Axis {
+        package let extent: Int
+        package let tile: Int
+        package let overlap: Int
 
         /// Where the tiles begin: evenly spread, the last one ends with the plane.
-        var starts: [Int] {
+        package var starts: [Int] {
             guard tile < extent else { return [0] }
             let stride = max(1, tile - overlap)
             let count = (extent - tile + stride - 1) / stride
@@ -20,24 +20,24 @@ struct TileGrid {
         }
     }
 
-    let rows: Axis
-    let columns: Axis
+    package let rows: Axis
+    package let columns: Axis
 
     /// Tiles of at most `tile` by `tile` that share a quarter of their side.
-    init(height: Int, width: Int, tile: Int) {
+    package init(height: Int, width: Int, tile: Int) {
         rows = Axis(extent: height, tile: min(tile, height), overlap: tile / 4)
         columns = Axis(extent: width, tile: min(tile, width), overlap: tile / 4)
     }
 
     /// The tiles' upper left corners, row by row.
-    var origins: [(row: Int, column: Int)] {
+    package var origins: [(row: Int, column: Int)] {
         rows.starts.flatMap { row in columns.starts.map { (row, $0) } }
     }
 
-    var isWhole: Bool { origins.count == 1 }
+    package var isWhole: Bool { origins.count == 1 }
 
     /// The tile of `plane` [1, H, W, C] at a corner, where the plane has `scale` rows and columns for each of the grid's.
-    func cut(_ plane: HostTensor, at origin: (row: Int, column: Int), scale: Int) -> HostTensor {
+    package func cut(_ plane: HostTensor, at origin: (row: Int, column: Int), scale: Int) -> HostTensor {
         let channels = plane.shape[3]
         let (height, width) = (rows.tile * scale, columns.tile * scale)
         let values = plane.floats
@@ -52,7 +52,7 @@ struct TileGrid {
 }
 
 /// Puts tiles together in a plane that has `scale` rows and columns for each of a grid's.
-struct TileMosaic {
+package struct TileMosaic {
     private let grid: TileGrid
     private let scale: Int
     private let channels: Int
@@ -60,7 +60,7 @@ struct TileMosaic {
     private var sums: [Float]
     private var weights: [Float]
 
-    init(_ grid: TileGrid, channels: Int, scale: Int) {
+    package init(_ grid: TileGrid, channels: Int, scale: Int) {
         self.grid = grid
         self.scale = scale
         self.channels = channels
@@ -70,7 +70,7 @@ struct TileMosaic {
     }
 
     /// Adds what was computed of the tile at `origin`.
-    mutating func add(_ tile: HostTensor, at origin: (row: Int, column: Int)) {
+    package mutating func add(_ tile: HostTensor, at origin: (row: Int, column: Int)) {
         let rowWeights = ramp(grid.rows, at: origin.row)
         let columnWeights = ramp(grid.columns, at: origin.column)
         let values = tile.floats
@@ -88,7 +88,7 @@ struct TileMosaic {
     }
 
     /// The whole plane, [1, H, W, C].
-    func result() -> HostTensor {
+    package func result() -> HostTensor {
         HostTensor(shape, sums.indices.map { sums[$0] / weights[$0 / channels] })
     }
 

@@ -116,7 +116,15 @@ extension ModelFolder: ModelSource {
 
     package func settings() throws -> JSONConfig {
         let file = URL(fileURLWithPath: path).appendingPathComponent("caldera.json").path
-        guard FileManager.default.fileExists(atPath: file) else { return JSONConfig([:], path: file) }
-        return try JSONConfig(contentsOf: file)
+        let hasFile = FileManager.default.fileExists(atPath: file)
+        let written = try hasFile ? JSONConfig(contentsOf: file) : JSONConfig([:], path: file)
+        guard !written.has("guidance_scale"), isPlayground2 else { return written }
+        return written.replacing(["guidance_scale": .double(PlaygroundName.guidanceScale)])
+    }
+
+    private var isPlayground2: Bool {
+        guard className == "StableDiffusionXLPipeline" else { return false }
+        let configs = [index] + [try? config("unet")].compactMap { $0 }
+        return PlaygroundName.names(ofFolder: path, configs: configs).contains(where: PlaygroundName.isMeant)
     }
 }

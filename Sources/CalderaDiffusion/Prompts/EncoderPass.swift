@@ -38,7 +38,7 @@ struct EncoderPass {
     let backend: any Backend
     let part: TextEncoderPart
 
-    /// `rows` are distinct and at least one.
+    /// `rows` are distinct and at least one. Throws `CalderaError` with the layer's name where values are not finite.
     func run(_ rows: [Row], states wanted: [CLIPText.HiddenState]) throws -> EncodedRows {
         try check(rows)
         let batch = min(rows.count, Self.largestBatch)
@@ -53,6 +53,10 @@ struct EncoderPass {
             try executable.run(.prompt)
             for index in wanted.indices { states[index] += try read("states.\(index)", chosen.count, executable) }
             if givesPooled { pooled += try read("pooled", chosen.count, executable) }
+            guard (states + [pooled]).allSatisfy({ $0.allSatisfy(\.isFinite) }) else {
+                throw CalderaError.notFinite(
+                    try executable.firstNonFinite(.prompt), part: part.name, dtype: plan.dtype)
+            }
         }
         return EncodedRows(
             rows: Dictionary(rows.enumerated().map { ($1.ids, $0) }) { first, _ in first },

@@ -45,17 +45,19 @@ package struct DPMSolverSDEScheduler: Scheduler {
 
     /// State 1 keeps the latents at the start of the step.
     private func half(_ times: SolverTimes, _ path: BrownianSpan.Path) -> Move {
-        let next = ancestral(.latent, clean: prediction.clean(sigma: times.start), from: times.start, to: times.middle)
+        let clean = prediction.clean(sigma: times.start)
+        let next = ancestral(.latent, clean: clean, from: times.start, to: times.middle)
         return Move(
             inputScale: SigmaSpace.inputScale(times.start), updates: [next, .latent], drawsNoise: true,
-            brownian: BrownianSpan(path: path, from: times.start, to: times.middle))
+            brownian: BrownianSpan(path: path, from: times.start, to: times.middle), estimate: clean)
     }
 
     private func whole(_ times: SolverTimes, _ path: BrownianSpan.Path) -> Move {
-        let next = ancestral(.state(1), clean: prediction.clean(sigma: times.middle), from: times.start, to: times.end)
+        let clean = prediction.clean(sigma: times.middle)
+        let next = ancestral(.state(1), clean: clean, from: times.start, to: times.end)
         return Move(
             inputScale: SigmaSpace.inputScale(times.middle), updates: [next], drawsNoise: true,
-            brownian: BrownianSpan(path: path, from: times.start, to: times.end))
+            brownian: BrownianSpan(path: path, from: times.start, to: times.end), estimate: clean)
     }
 
     private func euler(from sigma: Double) -> Move {

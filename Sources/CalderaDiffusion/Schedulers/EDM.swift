@@ -90,9 +90,11 @@ package struct EDMEulerScheduler: Scheduler {
         let sigmas = SigmaSpace.rounded(levels, final: model.finalSigma == .zero ? 0 : levels[levels.count - 1])
         return try model.grid(sigmas).schedule(for: Self.self, prediction: model.prediction, from: request) { index in
             let sigma = sigmas[index]
-            let derivative = (.latent - model.clean(sigma)) / sigma
+            let clean = model.clean(sigma)
+            let derivative = (.latent - clean) / sigma
             return Move(
-                inputScale: model.inputScale(sigma), updates: [.latent + (sigmas[index + 1] - sigma) * derivative])
+                inputScale: model.inputScale(sigma), updates: [.latent + (sigmas[index + 1] - sigma) * derivative],
+                estimate: clean)
         }
     }
 }
@@ -136,6 +138,7 @@ package struct EDMDPMSolverMultistepScheduler: Scheduler {
                 at: index, order: orders.order(at: index, of: request.steps, first: request.first),
                 prediction: model.clean(sigmas[index]))
             move.inputScale = model.inputScale(sigmas[index])
+            move.estimate = model.clean(sigmas[index])
             return move
         }
     }

@@ -102,17 +102,19 @@ private struct MidpointSampler {
     }
 
     private func half(of step: Step) -> Move {
-        let derivative = (.latent - prediction.clean(sigma: step.start)) / step.start
+        let clean = prediction.clean(sigma: step.start)
+        let derivative = (.latent - clean) / step.start
         return Move(
             inputScale: SigmaSpace.inputScale(step.start),
-            updates: [.latent + (step.middle - step.start) * derivative, .latent])
+            updates: [.latent + (step.middle - step.start) * derivative, .latent], estimate: clean)
     }
 
     private func whole(_ step: Step) -> Move {
-        let derivative = (.latent - prediction.clean(sigma: step.middle)) / step.middle
+        let clean = prediction.clean(sigma: step.middle)
+        let derivative = (.latent - clean) / step.middle
         return Move(
             inputScale: SigmaSpace.inputScale(step.middle),
             updates: [.state(1) + (step.end - step.start) * derivative + step.added * .freshNoise],
-            drawsNoise: isAncestral)
+            drawsNoise: isAncestral, estimate: clean)
     }
 }

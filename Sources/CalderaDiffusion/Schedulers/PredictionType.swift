@@ -18,6 +18,17 @@ enum PredictionType: String, CaseIterable, Sendable {
         }
     }
 
+    /// The predicted clean latent for a latent i·x0 + n·ε of any scale; zero where that would need a division by i = 0.
+    func clean(_ level: NoiseLevel) -> LinearForm {
+        let scale = (level.image * level.image + level.noise * level.noise).squareRoot()
+        let (signal, noise) = (level.image / scale, level.noise / scale)
+        switch self {
+        case .epsilon: return signal > 0 ? (.latent / scale - noise * .modelOutput) / signal : .zero
+        case .velocity: return (signal / scale) * .latent - noise * .modelOutput
+        case .sample: return .modelOutput
+        }
+    }
+
     /// The predicted clean latent and noise for a variance-preserving latent x = sqrt(ᾱ)·x0 + sqrt(1 - ᾱ)·ε.
     func cleanAndNoise(alphaCumprod: Double) -> (clean: LinearForm, noise: LinearForm) {
         cleanAndNoise(.preserving(alphaCumprod))

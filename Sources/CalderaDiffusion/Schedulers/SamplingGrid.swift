@@ -4,9 +4,12 @@ import CalderaGraph
 struct Move {
     var inputScale = 1.0
     /// The next value of each state. A state that no later move reads need not be kept up; it is dropped.
-    let updates: [LinearForm]
+    var updates: [LinearForm]
     var drawsNoise = false
     var brownian: BrownianSpan?
+    /// The clean latents that the model's output stands for, where they do not follow from the grid's level: between two
+    /// of its points, or by a preconditioning.
+    var estimate: LinearForm?
 }
 
 /// The evaluations that lie on the whole way from noise to picture, and what the latents hold before each of them.
@@ -61,15 +64,17 @@ struct SamplingGrid {
         let range = request.first..<timesteps.count
         return try Schedule(
             scheduler: scheduler, prediction: prediction,
-            steps: zip(range, Self.pruned(range.map(move))).map(placed), initNoiseSigma: initNoiseSigma,
-            start: levels[request.first], sigmas: Array(sigmas[request.first...]), order: order)
+            steps: zip(range, Self.pruned(range.map(move))).map { placed($0, $1, prediction) },
+            initNoiseSigma: initNoiseSigma, start: levels[request.first], sigmas: Array(sigmas[request.first...]),
+            order: order)
     }
 
-    private func placed(_ index: Int, _ move: Move) -> StepCoefficients {
+    private func placed(_ index: Int, _ move: Move, _ prediction: PredictionType) -> StepCoefficients {
         StepCoefficients(
             timestep: Float(timesteps[index]), inputScale: move.inputScale, updates: move.updates,
             drawsNoise: move.drawsNoise, brownian: move.brownian,
-            level: index + 1 < levels.count ? levels[index + 1] : .clean)
+            level: index + 1 < levels.count ? levels[index + 1] : .clean,
+            estimate: move.estimate ?? prediction.clean(levels[index]))
     }
 
     /// Drops the states that no later move reads, so that the device neither keeps nor computes them.
@@ -80,8 +85,7 @@ struct SamplingGrid {
         for var move in moves.reversed() {
             let kept = move.updates.indices.last(where: read.contains) ?? 0
             let updates = move.updates.prefix(kept + 1).enumerated().map { read.contains($0) ? $1 : .zero }
-            move = Move(
-                inputScale: move.inputScale, updates: updates, drawsNoise: move.drawsNoise, brownian: move.brownian)
+            move.updates = updates
             // The model reads the latents.
             read = updates.reduce(into: [0]) { $0.formUnion($1.statesRead) }
             result.append(move)

@@ -42,10 +42,13 @@ package struct StepCoefficients: Sendable, Equatable {
     /// What the latents hold after this evaluation, as diffusers' `add_noise` at the next timestep has it; inpainting
     /// puts the known part of the picture back at this level.
     package let level: NoiseLevel
+    /// The finished latents as the model sees them at this evaluation, a form in the latents and the model's output:
+    /// what a preview shows. Zero where the latents hold nothing of the picture.
+    package let estimate: LinearForm
 
     init(
         timestep: Float, inputScale: Double, updates: [LinearForm], drawsNoise: Bool, brownian: BrownianSpan?,
-        level: NoiseLevel
+        level: NoiseLevel, estimate: LinearForm
     ) {
         self.timestep = timestep
         self.inputScale = inputScale
@@ -53,6 +56,7 @@ package struct StepCoefficients: Sendable, Equatable {
         self.drawsNoise = drawsNoise
         self.brownian = brownian
         self.level = level
+        self.estimate = estimate
     }
 }
 

@@ -145,9 +145,7 @@ private struct Evidence {
         return (weights as? SafetensorsFile)?.integer(name) ?? (weights as? PickleFile)?.integers[name]
     }
 
-    private var saysPlayground2: Bool {
-        ["playground-v2", "playground_v2", "playgroundv2"].contains { fileName.contains($0) }
-    }
+    private var saysPlayground2: Bool { PlaygroundName.isMeant(by: fileName) }
 
     /// The picture size that the file's name says ("playground-v2-512px-base").
     var sizeInName: Int? { [256, 512].first { fileName.contains("\($0)px") } }
