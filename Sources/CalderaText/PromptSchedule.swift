@@ -20,8 +20,9 @@ package enum PromptSchedule {
 
     /// The entries in order. `when` is a fraction of `steps` where it is written with a point, else a step.
     /// A prompt that the grammar cannot read (a lone `|`, a backslash at the end) stands for itself.
-    /// Throws a usage error for brackets that nest deeper than anybody means.
+    /// Throws a usage error for brackets that nest deeper than anybody means, and for less than one step.
     package static func entries(_ prompt: String, steps: Int) throws -> [Entry] {
+        guard steps >= 1 else { throw CalderaError.usage("A prompt's schedule needs at least one step, not \(steps).") }
         var parser = ScheduleParser(prompt)
         guard let pieces = try parser.parse() else { return [Entry(lastStep: steps, text: prompt)] }
         var changes: Set<Int> = [steps]
