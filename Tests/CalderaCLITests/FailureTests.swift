@@ -111,7 +111,10 @@ struct FailureTests {
     func tooLarge() throws {
         let folder = try TemporaryFolder()
         let outcome = try Program.run(
-            ["generate", "x", "--device", "cpu", "--width", "16384", "--height", "16384", "--steps", "1"], in: folder)
+            [
+                "generate", "x", "--device", "cpu", "--width", "16384", "--height", "16384", "--steps", "1",
+                "--vae-tiling", "off",
+            ], in: folder)
         expectFailure(outcome, mentions: ["decoder", "MiB left"])
         #expect(try folder.contents().isEmpty)
     }

@@ -6,7 +6,7 @@ struct HelpTests {
     @Test(
         "Each command's help exits with 0 and names every flag",
         arguments: [
-            ([], ["generate", "devices", "inspect", "explain", "--version"]),
+            ([], ["generate", "devices", "inspect", "explain", "convert", "--version"]),
             (
                 ["generate"],
                 [
@@ -15,8 +15,33 @@ struct HelpTests {
                     "--save-latents", "--json", "--verbose",
                 ]
             ),
+            (
+                ["generate"],
+                [
+                    "PROMPT:", "MODEL:", "ADAPTERS:", "REFINER:", "SAMPLING:", "PICTURE:", "DEVICE:", "OUTPUT:",
+                    "--prompt-syntax", "--clip-skip", "--lora-folder", "--prediction", "--config", "--vae",
+                    "--embedding", "--lora ", "--lora-allow-partial", "--refiner ", "--refiner-start",
+                    "--guidance-rescale", "--eta", "--timesteps", "--sigmas", "--rng", "--variation-seed",
+                    "--variation-strength", "--init-image", "--mask", "--strength", "--original-size", "--crop",
+                    "--target-size", "--aesthetic-score", "--negative-aesthetic-score", "--vae-tiling", "--max-memory",
+                    "--preview ", "--preview-output",
+                ]
+            ),
+            (
+                ["convert"],
+                [
+                    "<in>", "<out>", "--dtype", "--variant", "--prediction", "--config", "--lora ",
+                    "--lora-allow-partial", "--json",
+                ]
+            ),
             (["devices"], ["--json", "--verbose"]),
-            (["inspect"], ["<path>", "--width", "--height", "--json", "--verbose"]),
+            (
+                ["inspect"],
+                [
+                    "<path>", "--variant", "--prediction", "--config", "--device", "--width", "--height", "--json",
+                    "--verbose",
+                ]
+            ),
             (
                 ["explain"],
                 ["--model", "--variant", "--width", "--height", "--device", "--precision", "--json", "--verbose"]
@@ -36,7 +61,7 @@ struct HelpTests {
         let descriptions = words.components(separatedBy: " --").dropFirst().filter { !$0.hasPrefix("version") }
         // A switch has no value: it is off unless given.
         let options = descriptions.filter { $0.contains("<") }
-        #expect(options.count == 14)
+        #expect(options.count == 43)
         for option in options { #expect(option.contains("(default: "), "\(option)") }
     }
 

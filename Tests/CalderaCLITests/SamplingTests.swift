@@ -50,10 +50,10 @@ struct SamplingTests {
             Case(arguments: ["--rng", "cuda"], key: "rng", value: "cuda"),
             Case(arguments: ["--scheduler", "ddim", "--eta", "0.5"], key: "eta", value: "0.5"),
             Case(
-                arguments: ["--scheduler", "euler", "--sigmas", "12,3"], key: "sigmas", value: "(\n    12,\n    3\n)"),
+                arguments: ["--scheduler", "euler", "--sigmas", "12,3"], key: "sigmas", value: "12, 3"),
             Case(
                 arguments: ["--scheduler", "euler", "--timesteps", "900,300"], key: "timesteps",
-                value: "(\n    900,\n    300\n)"),
+                value: "[900, 300]"),
             Case(arguments: ["--prediction", "v_prediction"], key: "prediction", value: "v_prediction"),
             Case(arguments: ["--vae-tiling", "off"], key: "vae_tiling", value: "off", changes: false),
         ])
