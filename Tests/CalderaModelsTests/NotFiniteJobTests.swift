@@ -37,7 +37,10 @@ import Testing
     }
 
     @Test("Activations of the UNet beyond fp16") func overflow() throws {
-        let factors: [String: Float] = ["down_blocks.1.resnets.0.conv2.weight": 4e6]
+        // Each factor within fp16, their product beyond.
+        let factors: [String: Float] = [
+            "down_blocks.1.resnets.0.norm2.weight": 3e3, "down_blocks.1.resnets.0.conv2.weight": 3e3,
+        ]
         let overflow: (PipelineParts) -> PipelineParts = {
             $0.replacing(unet: ScaledWeights($0.unetWeights, factors: factors))
         }
@@ -86,8 +89,9 @@ import Testing
     @Test("Activations of a text encoder beyond fp16") func encoderOverflow() throws {
         let message = try message(.vulkanFP16) { parts in
             parts.replacing(encoder: { _, weights in
-                let tensors = weights.names.filter { $0.hasSuffix("layers.0.mlp.fc1.weight") }
-                return ScaledWeights(weights, factors: Dictionary(uniqueKeysWithValues: tensors.map { ($0, 1e7) }))
+                let layers = ["layers.0.layer_norm2.weight", "layers.0.mlp.fc1.weight"]
+                let tensors = weights.names.filter { name in layers.contains { name.hasSuffix($0) } }
+                return ScaledWeights(weights, factors: Dictionary(uniqueKeysWithValues: tensors.map { ($0, 3e3) }))
             })
         }
         #expect(message.contains("layers.0.mlp") && message.contains("try --precision fp32"), "\(message)")
