@@ -26,7 +26,8 @@ import Testing
     func unetWeight(device: TestDevice) throws {
         let name = "mid_block.resnets.0.conv1.weight"
         let message = try message(device) { $0.replacing(unet: ScaledWeights($0.unetWeights, factors: [name: .nan])) }
-        #expect(message.hasPrefix("The weight \(name) of the layer mid_block.resnets.0.conv1 holds values"), "\(message)")
+        #expect(
+            message.hasPrefix("The weight \(name) of the layer mid_block.resnets.0.conv1 holds values"), "\(message)")
         #expect(message.contains("(UNet): get the model's files"), "\(message)")
     }
 

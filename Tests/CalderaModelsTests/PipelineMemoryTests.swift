@@ -39,9 +39,10 @@ import Testing
         try withPipeline(model, .cpu) { pipeline, backend, size in
             let request = Self.request(size)
             let free = try measured(pipeline, backend, request)
-            let least = try pipeline.plans(request).map {
-                try backend.forecast($0.plan, weights: $0.weights, budget: 0).total
-            }.max() ?? 0
+            let least =
+                try pipeline.plans(request).map {
+                    try backend.forecast($0.plan, weights: $0.weights, budget: 0).total
+                }.max() ?? 0
             #expect(least < free.peak)
             backend.memoryLimit = least
             let bound = try measured(pipeline, backend, request)
@@ -59,7 +60,6 @@ import Testing
                 backend.memoryLimit = limit
                 let error = #expect(throws: CalderaError.self) { try pipeline.run(Self.request(size)) }
                 let message = error?.message ?? ""
-                print("MSG", message)
                 #expect(["text_encoder", "UNet", "decoder"].contains(where: message.contains), "\(message)")
                 #expect(message.contains("MiB"), "\(message)")
             }
