@@ -121,7 +121,7 @@ public final class ImageGenerator {
     /// How many pictures fit side by side: halved until the plan fits the device's memory.
     private func batchSize(_ request: PipelineRequest) throws -> Int {
         var batch = min(request.pictures, 16)
-        guard let available = backend.availableMemory else { return batch }
+        guard let available = pipeline.availableMemory else { return batch }
         while batch > 1, try !pipeline.keepsWeights(request, pictures: batch, within: available) {
             batch = (batch + 1) / 2
         }

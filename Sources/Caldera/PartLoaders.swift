@@ -57,7 +57,12 @@ struct AutoencoderLoader {
     private init(file path: String, config: JSONConfig) throws {
         let file = try WeightFile.open(path)
         let tiny = RenamedWeights.tinyAutoencoder(file)
-        if tiny.names.contains(where: { $0.hasPrefix("decoder.layers.") || $0.hasPrefix("encoder.layers.") }) {
+        func has(_ half: String) -> Bool { tiny.names.contains { $0.hasPrefix("\(half).layers.") } }
+        if has("encoder"), !has("decoder") {
+            throw CalderaError(
+                "\(path) is the encoder of a TAESD alone: name the file of its decoder, or a folder of both.")
+        }
+        if has("decoder") {
             try self.init(JSONConfig(["_class_name": .string("AutoencoderTiny")], path: path), tiny)
             return
         }

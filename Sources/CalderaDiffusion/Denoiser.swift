@@ -46,6 +46,9 @@ final class Denoiser {
 
     var isLoaded: Bool { recorded != nil }
 
+    /// Bytes that the recorded graph holds.
+    var memory: Int { recorded?.executable.memory.total ?? 0 }
+
     /// Gives the memory of the recorded graph back.
     func release() { recorded = nil }
 

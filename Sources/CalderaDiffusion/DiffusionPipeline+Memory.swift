@@ -51,7 +51,7 @@ extension DiffusionPipeline {
 
     /// What a request takes, with prompts of one chunk. Throws where a part has no plan.
     package func predictMemory(_ request: PipelineRequest) throws -> MemoryPrediction {
-        let available = backend.availableMemory
+        let available = availableMemory
         let parts = try plans(request).map { name, plan, weights in
             MemoryPrediction.Part(
                 name: name, forecast: try backend.forecast(plan, weights: weights, budget: available))

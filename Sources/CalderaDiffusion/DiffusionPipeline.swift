@@ -146,6 +146,13 @@ package final class DiffusionPipeline {
         LatentCoder(plans: base.plans, backend: backend, tiling: tiling, makeRoom: releaseAll)
     }
 
+    /// Bytes of device memory that a run could use, or nil where nobody knows: what is left, and what the UNet of the last
+    /// run holds, which makes room where it must.
+    package var availableMemory: Int? {
+        guard let left = backend.availableMemory else { return nil }
+        return min(left + base.memory + (refiner?.memory ?? 0), backend.memoryLimit ?? .max)
+    }
+
     private func releaseAll() {
         base.release()
         refiner?.release()

@@ -49,7 +49,8 @@ import Testing
         name.hasPrefix("edm") ? ["epsilon", "v_prediction"] : ["epsilon", "v_prediction"]
     }
 
-    private func schedule(_ name: String, _ prediction: String, _ extra: String = #""steps_offset": 1"#) throws -> Schedule
+    private func schedule(_ name: String, _ prediction: String, _ extra: String = #""steps_offset": 1"#) throws
+        -> Schedule
     {
         let config = try schedulerConfig(
             #"{"prediction_type": "\#(prediction)", "beta_schedule": "scaled_linear", "beta_start": 0.00085, "#

@@ -26,7 +26,8 @@ import Testing
     func unetWeight(device: TestDevice) throws {
         let name = "mid_block.resnets.0.conv1.weight"
         let message = try message(device) { $0.replacing(unet: ScaledWeights($0.unetWeights, factors: [name: .nan])) }
-        #expect(message.hasPrefix("The weight \(name) of the layer mid_block.resnets.0.conv1 holds values"), "\(message)")
+        #expect(
+            message.hasPrefix("The weight \(name) of the layer mid_block.resnets.0.conv1 holds values"), "\(message)")
         #expect(message.contains("(UNet): get the model's files"), "\(message)")
     }
 
@@ -37,7 +38,10 @@ import Testing
     }
 
     @Test("Activations of the UNet beyond fp16") func overflow() throws {
-        let factors: [String: Float] = ["down_blocks.1.resnets.0.conv2.weight": 4e6]
+        // Each factor within fp16, their product beyond.
+        let factors: [String: Float] = [
+            "down_blocks.1.resnets.0.norm2.weight": 3e3, "down_blocks.1.resnets.0.conv2.weight": 3e3,
+        ]
         let overflow: (PipelineParts) -> PipelineParts = {
             $0.replacing(unet: ScaledWeights($0.unetWeights, factors: factors))
         }
@@ -86,8 +90,9 @@ import Testing
     @Test("Activations of a text encoder beyond fp16") func encoderOverflow() throws {
         let message = try message(.vulkanFP16) { parts in
             parts.replacing(encoder: { _, weights in
-                let tensors = weights.names.filter { $0.hasSuffix("layers.0.mlp.fc1.weight") }
-                return ScaledWeights(weights, factors: Dictionary(uniqueKeysWithValues: tensors.map { ($0, 1e7) }))
+                let layers = ["layers.0.layer_norm2.weight", "layers.0.mlp.fc1.weight"]
+                let tensors = weights.names.filter { name in layers.contains { name.hasSuffix($0) } }
+                return ScaledWeights(weights, factors: Dictionary(uniqueKeysWithValues: tensors.map { ($0, 3e3) }))
             })
         }
         #expect(message.contains("layers.0.mlp") && message.contains("try --precision fp32"), "\(message)")

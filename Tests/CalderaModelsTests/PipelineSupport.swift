@@ -50,11 +50,15 @@ extension HostTensor {
     }
 }
 
-/// A backend that notes what another compiles.
+/// A backend that notes what another compiles and writes.
 final class RecordingBackend: Backend {
     private let base: any Backend
     /// The dtypes of the plans, in the order in which they were compiled.
     private(set) var compiled: [DType] = []
+    /// What was written to `context`, in its order.
+    fileprivate(set) var contexts: [HostTensor] = []
+    /// Is given the number of a step that is about to run, and what runs it.
+    var beforeStep: ((Int, any Executable) throws -> Void)?
 
     init(_ base: any Backend) { self.base = base }
 
@@ -75,8 +79,41 @@ final class RecordingBackend: Backend {
 
     func compile(_ plan: Plan, weights: any WeightSource, budget: Int?) throws -> any Executable {
         compiled.append(plan.dtype)
-        return try base.compile(plan, weights: weights, budget: budget)
+        return RecordingExecutable(try base.compile(plan, weights: weights, budget: budget), self)
     }
 
     func describe(_ node: Node, in plan: Plan) -> String { base.describe(node, in: plan) }
+}
+
+private final class RecordingExecutable: Executable {
+    private let base: any Executable
+    private unowned let backend: RecordingBackend
+    private var steps = 0
+
+    init(_ base: any Executable, _ backend: RecordingBackend) { (self.base, self.backend) = (base, backend) }
+
+    var memory: MemoryUse { base.memory }
+
+    func write(_ name: String, _ tensor: HostTensor) throws {
+        if name == "context" { backend.contexts.append(tensor) }
+        try base.write(name, tensor)
+    }
+
+    func run(_ stage: Stage) throws {
+        if stage == .step {
+            try backend.beforeStep?(steps, base)
+            steps += 1
+        }
+        try base.run(stage)
+    }
+
+    func read(_ name: String) throws -> HostTensor { try base.read(name) }
+
+    func replaceWeights(_ names: Set<String>, from source: any WeightSource) throws {
+        try base.replaceWeights(names, from: source)
+    }
+
+    func statesAreFinite() throws -> Bool { try base.statesAreFinite() }
+
+    func firstNonFinite(_ stage: Stage) throws -> NonFiniteValue? { try base.firstNonFinite(stage) }
 }
