@@ -23,7 +23,8 @@ package enum ResourceFolder {
             return folder.standardizedFileURL.path
         }
         let places = candidates.prefix(2).map(\.standardizedFileURL.path).joined(separator: ", ")
-        throw CalderaError("Caldera's own files (\(name)) did not come along with the program (\(places)): install it again.")
+        throw CalderaError(
+            "Caldera's own files (\(name)) did not come along with the program (\(places)): install it again.")
     }
 
     /// Under `swift test` the running program is the test runner; the resources lie beside the test binary.
