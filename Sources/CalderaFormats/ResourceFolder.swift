@@ -5,8 +5,8 @@ import Foundation
 ///
 /// `Bundle.module` is no use here: it ends the process where the folder is missing, and it knows the build folder only.
 package enum ResourceFolder {
-    /// The path of a folder of resources. Looks beside the program, where SwiftPM and `install` put them, then where
-    /// it was built.
+    /// The path of a folder of resources. Looks beside the program, where SwiftPM puts them, then in `../share/caldera`,
+    /// where `Tools/bundle` and installations do. Links to the program are followed.
     /// - Parameters:
     ///   - module: the module whose resource it is.
     ///   - file: a file that the folder must hold.
@@ -22,8 +22,9 @@ package enum ResourceFolder {
         where FileManager.default.fileExists(atPath: folder.appendingPathComponent(file).path) {
             return folder.standardizedFileURL.path
         }
+        let places = candidates.prefix(2).map(\.standardizedFileURL.path).joined(separator: ", ")
         throw CalderaError(
-            "Caldera's own files are not where the program is (\(candidates[0].path)): install Caldera again.")
+            "Caldera's own files (\(name)) did not come along with the program (\(places)): install it again.")
     }
 
     /// Under `swift test` the running program is the test runner; the resources lie beside the test binary.
