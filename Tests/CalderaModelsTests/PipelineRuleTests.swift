@@ -66,7 +66,9 @@ import Testing
             func run(_ seed: UInt64, variation: UInt64? = nil, _ strength: Double = 0) throws -> [UInt32] {
                 var request = PipelineRequest.small(scheduler: "euler")
                 request.seeds = PictureSeeds(
-                    draws: [.init(seed: seed, variationSeed: variation)], variationStrength: strength)
+                    draws: [
+                        .init(seed: seed, variation: variation.map { VariationNoise(seed: $0, strength: strength) })
+                    ])
                 return try pipeline.run(request).latents.bits
             }
             let (own, other) = (try run(1), try run(2))
