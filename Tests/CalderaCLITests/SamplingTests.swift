@@ -25,48 +25,49 @@ struct SamplingTests {
     }
 
     /// Options, what they are in the report, and whether they change the picture.
-    struct Case: Sendable, CustomTestStringConvertible {
+    private struct Case {
         let arguments: [String]
         let key: String
         let value: String
         var changes = true
-        var testDescription: String { arguments.joined(separator: " ") }
     }
 
-    @Test(
-        "Each option reaches the picture and the report",
-        arguments: [
-            Case(arguments: ["--clip-skip", "2"], key: "clip_skip", value: "2"),
-            Case(arguments: ["--guidance-rescale", "0.7"], key: "guidance_rescale", value: "0.7"),
-            Case(arguments: ["--guidance-rescale", "0"], key: "guidance_rescale", value: "0", changes: false),
-            Case(arguments: ["--guidance-scale", "1"], key: "guidance_scale", value: "1"),
-            Case(
-                arguments: ["--variation-seed", "9", "--variation-strength", "0.3"], key: "variation_seed", value: "9"),
-            Case(
-                arguments: ["--variation-seed", "9", "--variation-strength", "0"], key: "variation_strength",
-                value: "0", changes: false),
-            Case(arguments: ["--prompt-syntax", "webui"], key: "prompt_syntax", value: "webui"),
-            Case(arguments: ["--negative-prompt", "blue"], key: "negative_prompt", value: "blue"),
-            Case(arguments: ["--rng", "cuda"], key: "rng", value: "cuda"),
-            Case(arguments: ["--scheduler", "ddim", "--eta", "0.5"], key: "eta", value: "0.5"),
-            Case(
-                arguments: ["--scheduler", "euler", "--sigmas", "12,3"], key: "sigmas", value: "12, 3"),
-            Case(
-                arguments: ["--scheduler", "euler", "--timesteps", "900,300"], key: "timesteps",
-                value: "[900, 300]"),
-            Case(arguments: ["--prediction", "v_prediction"], key: "prediction", value: "v_prediction"),
-            Case(arguments: ["--vae-tiling", "off"], key: "vae_tiling", value: "off", changes: false),
-        ])
-    func options(option: Case) throws {
+    @Test("Each option reaches the picture and the report")
+    func options() throws {
         let folder = try TemporaryFolder()
         let prompt = ["a (red:1.4) [circle]", "--model", try folder.tiny("sd15")]
         let plain = try Program.pixels(prompt, in: folder)
-        let outcome = try Program.draw(prompt + option.arguments + ["--json", "--output", "with.png"], in: folder)
-        #expect(outcome.status == 0, "\(outcome.error)")
-        let value = try #require(try outcome.json()[option.key])
-        #expect("\(value)" == option.value)
-        #expect((try folder.pixels("with.png") != plain) == option.changes)
+        for option in Self.cases {
+            let outcome = try Program.draw(prompt + option.arguments + ["--json", "--output", "with.png"], in: folder)
+            #expect(outcome.status == 0, "\(outcome.error)")
+            let value = try #require(try outcome.json()[option.key])
+            #expect("\(value)" == option.value, "\(option.arguments)")
+            #expect((try folder.pixels("with.png") != plain) == option.changes, "\(option.arguments)")
+        }
     }
+
+    private static let cases = [
+        Case(arguments: ["--clip-skip", "2"], key: "clip_skip", value: "2"),
+        Case(arguments: ["--guidance-rescale", "0.7"], key: "guidance_rescale", value: "0.7"),
+        Case(arguments: ["--guidance-rescale", "0"], key: "guidance_rescale", value: "0", changes: false),
+        Case(arguments: ["--guidance-scale", "1"], key: "guidance_scale", value: "1"),
+        Case(
+            arguments: ["--variation-seed", "9", "--variation-strength", "0.3"], key: "variation_seed", value: "9"),
+        Case(
+            arguments: ["--variation-seed", "9", "--variation-strength", "0"], key: "variation_strength",
+            value: "0", changes: false),
+        Case(arguments: ["--prompt-syntax", "webui"], key: "prompt_syntax", value: "webui"),
+        Case(arguments: ["--negative-prompt", "blue"], key: "negative_prompt", value: "blue"),
+        Case(arguments: ["--rng", "cuda"], key: "rng", value: "cuda"),
+        Case(arguments: ["--scheduler", "ddim", "--eta", "0.5"], key: "eta", value: "0.5"),
+        Case(
+            arguments: ["--scheduler", "euler", "--sigmas", "12,3"], key: "sigmas", value: "[12, 3]"),
+        Case(
+            arguments: ["--scheduler", "euler", "--timesteps", "900,300"], key: "timesteps",
+            value: "[900, 300]"),
+        Case(arguments: ["--prediction", "v_prediction"], key: "prediction", value: "v_prediction"),
+        Case(arguments: ["--vae-tiling", "off"], key: "vae_tiling", value: "off", changes: false),
+    ]
 
     @Test("A list of noise levels may end in 0")
     func finalZero() throws {
