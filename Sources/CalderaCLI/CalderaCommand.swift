@@ -11,5 +11,8 @@ struct CalderaCommand: ParsableCommand {
             143 when terminated. Results go to the standard output, progress and errors to the standard error.
             """,
         version: "caldera \(CalderaVersion.current)",
-        subcommands: [GenerateCommand.self, DevicesCommand.self, InspectCommand.self, ExplainCommand.self])
+        subcommands: [
+            GenerateCommand.self, DevicesCommand.self, InspectCommand.self, ExplainCommand.self,
+            BenchCommand.self,
+        ])
 }
