@@ -85,7 +85,10 @@ let package = Package(
             resources: [.copy("Fixtures")]),
         .testTarget(
             name: "CalderaBenchTests",
-            dependencies: ["CalderaBench", "CalderaCPU", "CalderaGPU", "CalderaVulkan", "CalderaTestSupport"]),
+            dependencies: [
+                "Caldera", "CalderaBench", "CalderaCPU", "CalderaDiffusion", "CalderaGPU", "CalderaVulkan",
+                "CalderaTestSupport",
+            ]),
         .testTarget(name: "CalderaCLITests", dependencies: ["CalderaGraph", "CalderaFormats", "CalderaTestSupport"]),
     ]
 )

@@ -4,5 +4,5 @@ import ArgumentParser
 struct BenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench", abstract: "Measure whole models or single kernels.",
-        subcommands: [BenchModelCommand.self])
+        subcommands: [BenchModelCommand.self, BenchKernelsCommand.self])
 }
