@@ -38,10 +38,17 @@ let package = Package(
                 "CalderaAdapters", "CalderaText", "CalderaModels", "CalderaDiffusion",
             ],
             resources: [.copy("Resources/EmbeddedModel")]),
+        .target(
+            name: "CalderaBench",
+            dependencies: [
+                "Caldera", "CalderaCPU", "CalderaDiffusion", "CalderaFormats", "CalderaGPU", "CalderaGraph",
+                "CalderaModels", "CalderaVulkan",
+            ]),
         .executableTarget(
             name: "CalderaCLI",
             dependencies: [
-                "Caldera", "CalderaAdapters", "CalderaDiffusion", "CalderaFormats", "CalderaGraph", "CalderaText",
+                "Caldera", "CalderaAdapters", "CalderaBench", "CalderaDiffusion", "CalderaFormats", "CalderaGraph",
+                "CalderaText",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
@@ -76,6 +83,12 @@ let package = Package(
                 "CalderaModels", "CalderaFormats", "CalderaCPU", "CalderaGPU", "Caldera", "CalderaTestSupport",
             ],
             resources: [.copy("Fixtures")]),
+        .testTarget(
+            name: "CalderaBenchTests",
+            dependencies: [
+                "Caldera", "CalderaBench", "CalderaCPU", "CalderaDiffusion", "CalderaGPU", "CalderaVulkan",
+                "CalderaTestSupport",
+            ]),
         .testTarget(name: "CalderaCLITests", dependencies: ["CalderaGraph", "CalderaFormats", "CalderaTestSupport"]),
     ]
 )

@@ -4,13 +4,13 @@ import CalderaGraph
 import CalderaVulkan
 
 /// A backend and the arithmetic that it will use.
-struct DeviceSelection {
-    let backend: any Backend
-    let precision: Precision
+package struct DeviceSelection {
+    package let backend: any Backend
+    package let precision: Precision
 
     /// Opens the device that a choice stands for. Throws `CalderaError` when there is none such, it is unusable, or it
     /// cannot compute at `precision`.
-    init(_ choice: DeviceChoice, precision wanted: Precision?) throws {
+    package init(_ choice: DeviceChoice, precision wanted: Precision?) throws {
         guard let device = try DeviceSelection.vulkanDevice(choice) else {
             precision = wanted ?? .fp32
             let processor = try CPUBackend()

@@ -24,9 +24,11 @@ public final class ImageGenerator {
     /// - Parameters:
     ///   - precision: nil takes fp16 on Vulkan and fp32 on the CPU.
     ///   - memoryLimit: bytes that the device's memory may be used up to; nil for all there is.
+    ///   - profiler: what is told when each layer runs; every run is then a profile, which costs some time.
     /// Throws `CalderaError` when the model or the device cannot be opened, or the device cannot compute at `precision`.
     public init(
-        _ options: ModelOptions, device: DeviceChoice = .auto, precision: Precision? = nil, memoryLimit: Int? = nil
+        _ options: ModelOptions, device: DeviceChoice = .auto, precision: Precision? = nil, memoryLimit: Int? = nil,
+        profiler: Profiler? = nil
     ) throws {
         let start = ContinuousClock.now
         self.options = options
@@ -34,7 +36,7 @@ public final class ImageGenerator {
         refiner = try ModelLoader.openRefiner(options)
         adapters = AdapterSwitch(model, options: options)
         let selection = try DeviceSelection(device, precision: precision)
-        backend = selection.backend
+        backend = profiler.map { ProfilingBackend(selection.backend, profiler: $0) } ?? selection.backend
         backend.memoryLimit = memoryLimit
         pipeline = try DiffusionPipeline(
             parts: model.parts, refiner: refiner?.parts, backend: backend, precision: selection.precision)

@@ -56,7 +56,8 @@ package struct ModelLoader {
         return try open(refiner)
     }
 
-    static func open(
+    /// Opens a source of whatever kind. Throws as `open(_:)` does.
+    package static func open(
         _ source: any ModelSource, autoencoder: String? = nil, embeddings: [String] = []
     ) throws -> LoadedModel {
         let loader = ModelLoader(

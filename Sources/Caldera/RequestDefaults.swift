@@ -36,7 +36,7 @@ extension LoadedModel {
     }
 
     /// A picture of that size with the model's own defaults, for what is planned and never run.
-    func planned(width: Int?, height: Int?) throws -> PipelineRequest {
+    package func planned(width: Int?, height: Int?) throws -> PipelineRequest {
         let (width, height) = (width ?? defaults.width, height ?? defaults.height)
         try check(width, "width")
         try check(height, "height")

@@ -13,5 +13,6 @@ struct CalderaCommand: ParsableCommand {
         version: "caldera \(CalderaVersion.current)",
         subcommands: [
             GenerateCommand.self, DevicesCommand.self, InspectCommand.self, ExplainCommand.self, ConvertCommand.self,
+            BenchCommand.self,
         ])
 }

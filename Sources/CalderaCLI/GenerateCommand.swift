@@ -20,6 +20,7 @@ struct GenerateCommand: ParsableCommand {
     @OptionGroup(title: "Picture") var picture: PictureArguments
     @OptionGroup(title: "Device") var device: DeviceOptions
     @OptionGroup(title: "Output") var output: OutputArguments
+    @OptionGroup(title: "Output") var profile: ProfileArguments
     @OptionGroup var logging: LoggingOptions
 
     private var options: ModelOptions {
@@ -49,10 +50,12 @@ struct GenerateCommand: ParsableCommand {
         let naming = try OutputNaming(output.output, prompt: text.prompt, count: request.count)
         if let path = output.saveLatents { try OutputNaming.checkLatents(path) }
         if output.preview != nil { try OutputNaming.checkPicture(output.previewPath) }
+        let profiler = try profile.profiler()
         let display = ProgressDisplay(pictures: request.count, plain: logging.verbose)
-        let result = try generate(request, display)
+        let result = try generate(request, display, profiler)
         for warning in result.warnings { StandardStreams.reportWarning(warning) }
         let paths = try save(result, naming)
+        if let profiler { try profile.report(profiler, device: result.device) }
         guard output.json else { return }
         let total = (ContinuousClock.now - start) / .seconds(1)
         let report = GenerationReport(
@@ -63,11 +66,14 @@ struct GenerateCommand: ParsableCommand {
         try StandardStreams.print(JSONText.encode(report))
     }
 
-    private func generate(_ request: GenerationRequest, _ display: ProgressDisplay) throws -> GenerationResult {
+    private func generate(
+        _ request: GenerationRequest, _ display: ProgressDisplay, _ profiler: Profiler?
+    ) throws -> GenerationResult {
         defer { display.finish() }
         display.show(stage: "loading the model")
         let generator = try ImageGenerator(
-            options, device: device.choice, precision: device.precision, memoryLimit: device.maxMemory)
+            options, device: device.choice, precision: device.precision, memoryLimit: device.maxMemory,
+            profiler: profiler)
         try generator.validate(request)
         let log = Logger(label: "caldera.generate")
         log.debug("device \(generator.deviceName), model \(model.model ?? "embedded")")

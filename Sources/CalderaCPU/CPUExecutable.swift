@@ -70,6 +70,18 @@ final class CPUExecutable: Executable {
         for step in stage == .step ? stepSteps : promptSteps { try step?() }
     }
 
+    func profile(_ stage: Stage) throws -> [NodeTiming] {
+        if stage == .step { states.save() }
+        let origin = ContinuousClock.now
+        return try (stage == .step ? stepSteps : promptSteps).enumerated().map { index, step in
+            let start = ContinuousClock.now
+            try step?()
+            return NodeTiming(
+                index: index, start: (start - origin) / .seconds(1),
+                seconds: (ContinuousClock.now - start) / .seconds(1))
+        }
+    }
+
     func replaceWeights(_ names: Set<String>, from source: any WeightSource) throws {
         try builder.weights.replace(names, from: source)
     }

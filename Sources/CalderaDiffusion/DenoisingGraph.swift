@@ -84,6 +84,11 @@ package struct DenoisingGraph: Hashable {
         table.rows(job.schedule, guidanceScale: job.guidanceScale, guidanceRescale: job.guidanceRescale)
     }
 
+    /// What the input `coefficients` holds for a run of `schedule` under a guidance scale, without rescaling.
+    package func coefficients(_ schedule: Schedule, guidanceScale: Double) -> HostTensor {
+        table.rows(schedule, guidanceScale: guidanceScale, guidanceRescale: 0)
+    }
+
     // MARK: Pieces of a step
 
     /// The graph under construction, and the row of coefficients that the current step reads.

@@ -51,7 +51,7 @@ package struct PipelinePlans {
     }
 
     /// Input `picture` [1, H, W, 3]; output `moments` [1, h, w, 2c].
-    func pictureEncoder(height: Int, width: Int, dtype: DType) throws -> Plan {
+    package func pictureEncoder(height: Int, width: Int, dtype: DType) throws -> Plan {
         let graph = Graph(dtype: dtype)
         let picture = graph.input("picture", [1, height, width, 3], dtype)
         graph.output("moments", try parts.autoencoder.encode(graph, picture: picture))
@@ -96,6 +96,8 @@ package struct PipelinePlans {
 
     private func checked(_ plan: Plan, _ weights: any WeightSource, _ part: String) throws -> Plan {
         try plan.check(weights, part: part)
+        var plan = plan
+        plan.part = part
         return plan
     }
 }

@@ -66,6 +66,22 @@ final class PlanRecorder {
         return Recording(parts: parts, steps: steps)
     }
 
+    /// The same stage with the device's clock read at the start of each segment and behind each node.
+    func recordTimed(_ stage: Stage) throws -> TimedRecording {
+        let segments = memory.weights.layout.segments(stage)
+        let clock = NodeClock(
+            timestamps: try Timestamps(device, count: plan.nodes(stage).count + segments.count), segments: segments)
+        var steps: [Recording.Step] = []
+        let parts = try segments.indices.map { index in
+            let segment = segments[index]
+            let savesStates = stage == .step && segment.nodes.lowerBound == 0
+            let commands = try record(
+                segment, nodes: segment.nodes, savesStates: savesStates, &steps, clock: (clock, index))
+            return Recording.Part(segment: segment, commands: commands)
+        }
+        return TimedRecording(recording: Recording(parts: parts, steps: steps), clock: clock)
+    }
+
     /// One node of a segment whose weights are where they belong, or arrive with its first node.
     func record(_ segment: StreamSegment, node: Int) throws -> CommandBuffer {
         var steps: [Recording.Step] = []
@@ -73,7 +89,8 @@ final class PlanRecorder {
     }
 
     private func record(
-        _ segment: StreamSegment, nodes: Range<Int>, savesStates: Bool, _ steps: inout [Recording.Step]
+        _ segment: StreamSegment, nodes: Range<Int>, savesStates: Bool, _ steps: inout [Recording.Step],
+        clock: (clock: NodeClock, segment: Int)? = nil
     ) throws -> CommandBuffer {
         memory.weights.begin(segment)
         var hazards = HazardTracker()
@@ -81,7 +98,9 @@ final class PlanRecorder {
             recorder.barrier()
             if savesStates { states.recordSave(recorder) }
             if nodes.lowerBound == segment.nodes.lowerBound { memory.weights.recordCopy(segment, recorder) }
-            for node in plan.nodes(segment.stage)[nodes] {
+            if let clock { clock.clock.begin(clock.segment, recorder) }
+            for index in nodes {
+                let node = plan.nodes(segment.stage)[index]
                 for dispatch in try lowering.dispatches(for: node) where dispatch.groups > 0 {
                     let needsBarrier = hazards.needsBarrier(
                         reads: dispatch.reads.map(\.range), writes: dispatch.writes.map(\.range))
@@ -91,6 +110,10 @@ final class PlanRecorder {
                         groups: device.info.folded(dispatch.groups))
                     steps.append(
                         Recording.Step(label: node.label, kernel: dispatch.summary, followsBarrier: needsBarrier))
+                }
+                if let clock {
+                    clock.clock.end(node: index, in: clock.segment, recorder)
+                    hazards.reset()
                 }
             }
             recorder.hostBarrier()

@@ -3,10 +3,10 @@ import CalderaVulkan
 
 /// Runs plans on a Vulkan device.
 public final class VulkanBackend: Backend {
-    private let device: VulkanDevice
+    let device: VulkanDevice
     private let matrixTile: MatrixTile?
     private let isStaged: Bool
-    private let kernels = KernelLibrary()
+    let kernels = KernelLibrary()
     public let limits: PlanLimits
     public var memoryLimit: Int?
 
@@ -34,6 +34,21 @@ public final class VulkanBackend: Backend {
     public var name: String { device.info.name }
     public var peakMemory: Int { device.peakAllocatedBytes }
     public func resetPeakMemory() { device.resetPeakAllocatedBytes() }
+
+    /// Every way in which the device could divide a matrix.
+    package var matrixTiles: [MatrixTile] { MatrixTile.candidates(on: device.info) }
+
+    /// The same device with that tile for every matrix.
+    package func replacing(matrixTile: MatrixTile) -> VulkanBackend {
+        VulkanBackend(device: device, memoryLimit: memoryLimit, matrixTile: matrixTile, isStaged: isStaged)
+    }
+
+    /// Bytes that work has to go through for nothing of it to be found in a cache again: more than the last cache of any
+    /// GPU holds; nil for a software driver, whose caches are the processor's.
+    package var cacheSize: Int? { device.info.kind == .software ? nil : 256 << 20 }
+
+    /// Seconds that the driver has spent on compiling kernels so far.
+    package var pipelineSeconds: Double { device.pipelineSeconds }
 
     /// What is left of the device's memory, or of the limit where that is less. Nil for a software driver without a
     /// limit: the heap that lavapipe reports says nothing of the host memory that it takes from.

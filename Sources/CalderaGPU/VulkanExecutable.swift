@@ -12,6 +12,8 @@ final class VulkanExecutable: Executable {
     private let states: StateSnapshot
     private let recorder: PlanRecorder
     private let timeline: Timeline
+    /// Made at the first profile of a stage.
+    private var timed: [Stage: TimedRecording] = [:]
 
     init(
         _ device: VulkanDevice, _ plan: Plan, _ memory: ExecutableMemory, _ states: StateSnapshot,
@@ -31,7 +33,18 @@ final class VulkanExecutable: Executable {
 
     func run(_ stage: Stage) throws {
         let recording = recording(stage)
-        if recording.steps.isEmpty { return }
+        if !recording.steps.isEmpty { try replay(recording, stage) }
+    }
+
+    func profile(_ stage: Stage) throws -> [NodeTiming] {
+        guard !plan.nodes(stage).isEmpty else { return [] }
+        let recording = try timed[stage] ?? recorder.recordTimed(stage)
+        timed[stage] = recording
+        try replay(recording.recording, stage)
+        return try recording.clock.timings()
+    }
+
+    private func replay(_ recording: Recording, _ stage: Stage) throws {
         do {
             for (index, part) in recording.parts.enumerated() {
                 let next = index + 1 < recording.parts.count ? recording.parts[index + 1].segment : nil

@@ -70,6 +70,11 @@ public protocol Executable: AnyObject {
     /// stage. Returns when the work is done.
     func run(_ stage: Stage) throws
 
+    /// Runs a stage as `run` does, and says when each of its nodes ran, by the device's clock where it has one: one
+    /// entry for each node, in their order. Runs that are not profiled pay nothing for it.
+    /// Throws `CalderaError` as `run` does, and where the device has no clock.
+    func profile(_ stage: Stage) throws -> [NodeTiming]
+
     /// Reads an output or a state as fp32 or int32.
     func read(_ name: String) throws -> HostTensor
 

@@ -104,7 +104,8 @@ public final class Graph {
         }
     }
 
-    func addNode(_ op: Op, _ inputs: [Tensor], _ shape: Shape, _ dtype: DType, label: String) -> Tensor {
+    /// Appends an operation as it is, fused parts included; the caller answers for the shape.
+    package func addNode(_ op: Op, _ inputs: [Tensor], _ shape: Shape, _ dtype: DType, label: String) -> Tensor {
         let stage = inputs.map { values[$0.id].stage }.max() ?? .load
         let output = append(shape, dtype, .node(index: nodes.count), stage)
         nodes.append(Node(op: op, inputs: inputs, output: output, label: label, stage: stage))

@@ -38,6 +38,8 @@ public struct Plan: Sendable {
     public let limits: PlanLimits
     let locations: [Int: Location]
     let storages: [(id: Int, offset: Int)]
+    /// The part of the model that this is, for profiles and reports: "unet", "vae"; empty where nobody has said.
+    public package(set) var part = ""
 
     public func nodes(_ stage: Stage) -> [Node] { stage == .step ? stepNodes : promptNodes }
 

@@ -21,6 +21,9 @@ package final class VulkanDevice {
     package private(set) var allocatedBytes = 0
     package private(set) var peakAllocatedBytes = 0
 
+    /// Seconds that the driver has spent on compiling kernels so far.
+    package private(set) var pipelineSeconds = 0.0
+
     /// Bytes of push constants that every kernel may use: what each implementation has to offer.
     package static let pushConstantSize = 128
 
@@ -98,7 +101,9 @@ package final class VulkanDevice {
     {
         let key = ComputePipeline.Key(shader: shader, constants: constants)
         if let known = pipelines[key] { return ComputePipeline(device: self, handle: known) }
+        let start = ContinuousClock.now
         let made = try ComputePipeline.make(self, key, words())
+        pipelineSeconds += (ContinuousClock.now - start) / .seconds(1)
         pipelines[key] = made
         return ComputePipeline(device: self, handle: made)
     }

@@ -61,7 +61,7 @@ struct HelpTests {
         let descriptions = words.components(separatedBy: " --").dropFirst().filter { !$0.hasPrefix("version") }
         // A switch has no value: it is off unless given.
         let options = descriptions.filter { $0.contains("<") }
-        #expect(options.count == 43)
+        #expect(options.count == 44)
         for option in options { #expect(option.contains("(default: "), "\(option)") }
     }
 

@@ -103,6 +103,7 @@ private final class CorruptExecutable: Executable {
     var memory: MemoryUse { base.memory }
     func write(_ name: String, _ tensor: HostTensor) throws { try base.write(name, tensor) }
     func run(_ stage: Stage) throws { try base.run(stage) }
+    func profile(_ stage: Stage) throws -> [NodeTiming] { try base.profile(stage) }
     func statesAreFinite() throws -> Bool { try base.statesAreFinite() }
     func firstNonFinite(_ stage: Stage) throws -> NonFiniteValue? { try base.firstNonFinite(stage) }
 

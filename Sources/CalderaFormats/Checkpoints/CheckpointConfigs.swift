@@ -4,7 +4,7 @@ import Foundation
 /// The configs of a single file's parts: those of the published models of its architecture, with what the file itself
 /// says put in.
 struct CheckpointConfigs: Sendable {
-    private let resources: URL
+    private let configs: PublishedConfigs
     private let other: (any ModelSource)?
     private let recognition: CheckpointRecognition
     /// Values that replace the published ones, by component.
@@ -13,8 +13,7 @@ struct CheckpointConfigs: Sendable {
     /// - Parameter other: a model whose configs are taken instead, but for the scheduler's.
     /// Throws `CalderaError` when Caldera's resources are not there.
     init(_ recognition: CheckpointRecognition, _ file: any WeightSource, instead other: (any ModelSource)?) throws {
-        let path = try ResourceFolder.path("Checkpoints", module: "CalderaFormats", holding: "sdxl/unet.json")
-        resources = URL(fileURLWithPath: path)
+        configs = try PublishedConfigs(recognition.architecture)
         self.other = other
         self.recognition = recognition
         changes = try Self.changes(recognition, file)
@@ -22,27 +21,11 @@ struct CheckpointConfigs: Sendable {
 
     func config(_ component: String) throws -> JSONConfig {
         if let other, component != "scheduler" { return try other.config(component) }
-        return try published("\(component).json").replacing(changes[component] ?? [:])
+        return try configs.config(component).replacing(changes[component] ?? [:])
     }
 
     /// Caldera's own settings for models of this architecture.
-    func settings() throws -> JSONConfig {
-        guard let path = find("caldera.json") else { return JSONConfig([:], path: "caldera.json") }
-        return try JSONConfig(contentsOf: path)
-    }
-
-    private func published(_ file: String) throws -> JSONConfig {
-        guard let path = find(file) else {
-            throw CalderaError("\(resources.path) lacks \(file) for \(recognition.architecture.title): install again.")
-        }
-        return try JSONConfig(contentsOf: path)
-    }
-
-    private func find(_ file: String) -> String? {
-        recognition.architecture.configFolders
-            .map { resources.appendingPathComponent($0).appendingPathComponent(file).path }
-            .first(where: FileManager.default.fileExists(atPath:))
-    }
+    func settings() throws -> JSONConfig { try configs.settings() }
 
     private static func changes(
         _ recognition: CheckpointRecognition, _ file: any WeightSource

@@ -95,6 +95,12 @@ private final class NaiveExecutable: Executable {
         }
     }
 
+    /// Runs the stage; plain loops have no times worth telling.
+    func profile(_ stage: Stage) throws -> [NodeTiming] {
+        try run(stage)
+        return plan.nodes(stage).indices.map { NodeTiming(index: $0, start: 0, seconds: 0) }
+    }
+
     func read(_ name: String) throws -> HostTensor {
         let tensor = try plan.source(name).tensor
         let values = try operand(tensor).values

@@ -1,0 +1,98 @@
+import CalderaGraph
+import CalderaVulkan
+
+/// What a Vulkan device can do at most, measured with kernels that do nothing else.
+extension VulkanBackend {
+    /// Multiply-adds in registers, counted as two operations each, for a second. `dtype` is fp32 or fp16.
+    /// Throws `CalderaError` when the device has no clock.
+    package func measureArithmetic(_ dtype: DType) throws -> Double {
+        let probe = try ArithmeticProbe(device, kernels, dtype)
+        return try probe.operationsPerSecond()
+    }
+
+    /// Bytes that copies inside of the device's memory read and write, for a second.
+    package func measureCopies() throws -> Double {
+        let size = device.info.kind == .software ? 64 << 20 : 512 << 20
+        let source = try VulkanBuffer(device, size: size, kind: .device)
+        let target = try VulkanBuffer(device, size: size, kind: .device)
+        let timer = try DeviceTimer(device)
+        let commands = try timer.recording { recorder in
+            recorder.copy(from: source, to: target, size: size)
+        }
+        let seconds = try (0..<5).map { _ in try timer.seconds(commands) }
+        return 2 * Double(size) / (seconds.dropFirst().min() ?? 0)
+    }
+}
+
+/// Times single recordings by the device's clock.
+private final class DeviceTimer {
+    private let device: VulkanDevice
+    private let timestamps: Timestamps
+    private let timeline: Timeline
+
+    init(_ device: VulkanDevice) throws {
+        self.device = device
+        timestamps = try Timestamps(device, count: 2)
+        timeline = try Timeline(device)
+    }
+
+    func recording(_ body: (CommandRecorder) throws -> Void) throws -> CommandBuffer {
+        try CommandBuffer(device) { recorder in
+            recorder.reset(timestamps)
+            recorder.barrier()
+            recorder.write(timestamps, at: 0)
+            try body(recorder)
+            recorder.barrier()
+            recorder.write(timestamps, at: 1)
+        }
+    }
+
+    func seconds(_ commands: CommandBuffer) throws -> Double {
+        try timeline.run(commands)
+        return try timestamps.nanoseconds()[1] / 1e9
+    }
+}
+
+private struct ArithmeticProbe {
+    /// Of each thread in each round: eight chains of four multiply-adds.
+    private static let operations = 64
+
+    private let threads: Int
+    private let pipeline: ComputePipeline
+    private let result: VulkanBuffer
+    private let timer: DeviceTimer
+    private let groups: Int
+    private let folded: (x: Int, y: Int, z: Int)
+
+    init(_ device: VulkanDevice, _ kernels: KernelLibrary, _ dtype: DType) throws {
+        let name = "probe_fma.\(dtype.size == 2 ? "FP16" : "FP32")"
+        threads = min(256, device.info.maxWorkgroupInvocations)
+        let words = try kernels.words(name)
+        pipeline = try device.pipeline(name, words: words, constants: [UInt32(threads)])
+        result = try VulkanBuffer(device, size: 256, kind: .device)
+        timer = try DeviceTimer(device)
+        // Enough for the largest GPU to be full for several waves; a software driver needs few.
+        groups = device.info.kind == .software ? 64 : 8192
+        folded = device.info.folded(groups)
+    }
+
+    /// The best of a few runs, each long enough for the clock.
+    func operationsPerSecond() throws -> Double {
+        var rounds = 64
+        var seconds = try measure(rounds)
+        while seconds < 0.02, rounds < 1 << 20 {
+            rounds *= 4
+            seconds = try measure(rounds)
+        }
+        let best = try (0..<3).map { _ in try measure(rounds) }.min() ?? seconds
+        return Double(groups * threads * Self.operations * rounds) / min(best, seconds)
+    }
+
+    private func measure(_ rounds: Int) throws -> Double {
+        let push = PushConstants([Operand(address: result.address, bytes: result.size)], [rounds, Float(0.5)])
+        let commands = try timer.recording { recorder in
+            recorder.dispatch(pipeline, constants: push.bytes, groups: folded)
+        }
+        return try timer.seconds(commands)
+    }
+}
