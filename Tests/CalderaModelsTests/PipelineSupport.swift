@@ -99,6 +99,7 @@ private final class RecordingExecutable: Executable {
         try base.write(name, tensor)
     }
 
+    func profile(_ stage: Stage) throws -> [NodeTiming] { try base.profile(stage) }
     func run(_ stage: Stage) throws {
         if stage == .step {
             try backend.beforeStep?(steps, base)
