@@ -100,39 +100,44 @@ struct LatentCoder {
         case decoder
     }
 
-    /// A plan, and the tiles for which it runs.
+    /// A network, and the tiles for which it runs.
     private struct Work {
         let direction: Direction
+        let graph: Graph
         let plan: Plan
         let grid: TileGrid
     }
 
-    private struct Loaded {
+    /// A network that is ready to run.
+    private final class Loaded {
         let work: Work
-        let executable: any Executable
-        let scale: Int
+        private let run: (HostTensor) throws -> HostTensor
+        private let find: () throws -> CalderaError
+        private var failure: CalderaError?
 
-        /// One latent or picture, whole or tile by tile.
-        func run(_ source: HostTensor) throws -> HostTensor {
-            let (name, result) = work.direction == .decoder ? ("latents", "picture") : ("picture", "moments")
-            let (inputScale, outputScale) = work.direction == .decoder ? (1, scale) : (scale, 1)
-            let channels = try work.plan.source(result).tensor.shape.channels
-            var mosaic = TileMosaic(work.grid, channels: channels, scale: outputScale)
-            for origin in work.grid.origins {
-                try executable.write(name, work.grid.cut(source, at: origin, scale: inputScale))
-                try executable.run(.prompt)
-                let tile = try executable.read(result)
-                if work.grid.isWhole || !tile.isFinite { return tile }
-                mosaic.add(tile, at: origin)
+        /// - Parameter find: says what layer gave values that are not finite in the last run.
+        init(
+            _ work: Work, run: @escaping (HostTensor) throws -> HostTensor,
+            find: @escaping () throws -> CalderaError
+        ) {
+            self.work = work
+            self.run = run
+            self.find = find
+        }
+
+        /// One latent or picture; nil where values are not finite.
+        func result(_ source: HostTensor) throws -> HostTensor? {
+            do {
+                let result = try run(source)
+                return result.isFinite ? result : nil
+            } catch let fault as SteppedTiles.NotFinite {
+                failure = fault.error
+                return nil
             }
-            return mosaic.result()
         }
 
-        /// What to say of a result with values that are not finite; the tile that had them is still in place.
-        func notFinite() throws -> CalderaError {
-            CalderaError.notFinite(
-                try executable.firstNonFinite(.prompt), part: "vae \(work.direction.rawValue)", dtype: work.plan.dtype)
-        }
+        /// What to say of the last result that was nil.
+        func notFinite() throws -> CalderaError { try failure ?? find() }
     }
 
     /// A second attempt in fp32 where fp16's range is left, which holds for what comes after as well.
@@ -143,8 +148,7 @@ struct LatentCoder {
 
         mutating func run(_ source: HostTensor, inFP32: () throws -> Loaded) throws -> HostTensor {
             guard let first = loaded else { return try retry(source, inFP32) }
-            let result = try first.run(source)
-            if result.isFinite { return result }
+            if let result = try first.result(source) { return result }
             guard first.work.plan.dtype == .float16 else { throw try first.notFinite() }
             return try retry(source, inFP32)
         }
@@ -154,8 +158,7 @@ struct LatentCoder {
             loaded = nil
             let second = try inFP32()
             loaded = second
-            let result = try second.run(source)
-            if !result.isFinite { throw try second.notFinite() }
+            guard let result = try second.result(source) else { throw try second.notFinite() }
             return result
         }
     }
@@ -165,11 +168,8 @@ struct LatentCoder {
         func work(tile: Int) throws -> Work {
             let grid = TileGrid(height: height, width: width, tile: tile)
             let (rows, columns) = (grid.rows.tile, grid.columns.tile)
-            let plan =
-                direction == .decoder
-                ? try plans.decoder(height: rows, width: columns, dtype: dtype)
-                : try plans.pictureEncoder(height: rows * scale, width: columns * scale, dtype: dtype)
-            return Work(direction: direction, plan: plan, grid: grid)
+            let graph = try graph(direction, height: rows, width: columns, dtype)
+            return Work(direction: direction, graph: graph, plan: try plans.autoencoderPlan(graph), grid: grid)
         }
         if tiling == .on { return try work(tile: Self.tile) }
         let whole = try work(tile: max(height, width))
@@ -184,9 +184,40 @@ struct LatentCoder {
 
     private func load(_ work: Work) throws -> Loaded {
         if try !hasRoom(work) { makeRoom() }
+        return work.grid.isWhole ? try whole(work) : try tiled(work)
+    }
+
+    private func whole(_ work: Work) throws -> Loaded {
         let executable = try backend.load(
             work.plan, weights: parts.autoencoderWeights, part: work.direction.rawValue)
-        return Loaded(work: work, executable: executable, scale: scale)
+        let (name, result) = work.direction == .decoder ? ("latents", "picture") : ("picture", "moments")
+        return Loaded(work) { source in
+            try executable.write(name, source)
+            try executable.run(.prompt)
+            return try executable.read(result)
+        } find: {
+            CalderaError.notFinite(
+                try executable.firstNonFinite(.prompt), part: "vae \(work.direction.rawValue)", dtype: work.plan.dtype)
+        }
+    }
+
+    private func tiled(_ work: Work) throws -> Loaded {
+        let rows = work.grid.rows.extent
+        let all = try graph(work.direction, height: rows, width: work.grid.columns.extent, work.plan.dtype)
+        let steps = try SteppedTiles(whole: all, tile: work.graph, grid: work.grid)
+        let part = "vae \(work.direction.rawValue)"
+        return Loaded(work) { source in
+            try steps.run(source, weights: parts.autoencoderWeights, backend: backend, part: part)
+        } find: {
+            CalderaError.notFinite(nil, part: part, dtype: work.plan.dtype)
+        }
+    }
+
+    /// The network for latents of that size.
+    private func graph(_ direction: Direction, height: Int, width: Int, _ dtype: DType) throws -> Graph {
+        direction == .decoder
+            ? try plans.decoderGraph(height: height, width: width, dtype: dtype)
+            : try plans.pictureEncoderGraph(height: height * scale, width: width * scale, dtype: dtype)
     }
 }
 

@@ -43,19 +43,33 @@ package struct PipelinePlans {
     }
 
     /// Input `latents` [1, h, w, c] in the autoencoder's scale; output `picture` [1, H, W, 3].
-    package func decoder(height: Int, width: Int, dtype: DType) throws -> Plan {
+    func decoderGraph(height: Int, width: Int, dtype: DType) throws -> Graph {
         let graph = Graph(dtype: dtype)
         let latents = graph.input("latents", [1, height, width, parts.autoencoder.latentChannels], dtype)
         graph.output("picture", try parts.autoencoder.decode(graph, latents: latents))
-        return try checked(Planner.plan(graph, limits: limits), parts.autoencoderWeights, "vae")
+        return graph
     }
 
-    /// Input `picture` [1, H, W, 3]; output `moments` [1, h, w, 2c].
-    package func pictureEncoder(height: Int, width: Int, dtype: DType) throws -> Plan {
+    /// Input `picture` [1, H, W, 3]; output `moments` [1, h, w, 2c] (a tiny autoencoder's has c channels).
+    func pictureEncoderGraph(height: Int, width: Int, dtype: DType) throws -> Graph {
         let graph = Graph(dtype: dtype)
         let picture = graph.input("picture", [1, height, width, 3], dtype)
         graph.output("moments", try parts.autoencoder.encode(graph, picture: picture))
-        return try checked(Planner.plan(graph, limits: limits), parts.autoencoderWeights, "vae")
+        return graph
+    }
+
+    /// See `decoderGraph`.
+    package func decoder(height: Int, width: Int, dtype: DType) throws -> Plan {
+        try autoencoderPlan(decoderGraph(height: height, width: width, dtype: dtype))
+    }
+
+    /// See `pictureEncoderGraph`.
+    package func pictureEncoder(height: Int, width: Int, dtype: DType) throws -> Plan {
+        try autoencoderPlan(pictureEncoderGraph(height: height, width: width, dtype: dtype))
+    }
+
+    func autoencoderPlan(_ graph: Graph) throws -> Plan {
+        try checked(Planner.plan(graph, limits: limits), parts.autoencoderWeights, "vae")
     }
 
     /// What the autoencoder computes in: its config says where activations leave fp16's range, and then it is fp32

@@ -31,3 +31,24 @@ extension WeightSource {
     public func willRead(_ name: String) {}
     public func release(_ name: String) {}
 }
+
+extension WeightSource {
+    /// A tensor's elements as fp32, for the few small vectors that the host itself computes with.
+    /// Throws as `withBytes` does.
+    package func floats(_ name: String) throws -> [Float] {
+        let dtype = info(name)?.dtype
+        return try withBytes(name) { bytes in
+            func elements<Bits: FixedWidthInteger>(_: Bits.Type) -> [Bits] {
+                stride(from: 0, to: bytes.count, by: MemoryLayout<Bits>.size).map {
+                    Bits(littleEndian: bytes.loadUnaligned(fromByteOffset: $0, as: Bits.self))
+                }
+            }
+            switch dtype {
+            case .float16: return elements(UInt16.self).map { Float(Float16(bitPattern: $0)) }
+            case .bfloat16: return elements(UInt16.self).map { Float(bitPattern: UInt32($0) << 16) }
+            case .int32: return elements(UInt32.self).map { Float(Int32(bitPattern: $0)) }
+            case .float32, nil: return elements(UInt32.self).map(Float.init(bitPattern:))
+            }
+        }
+    }
+}
