@@ -61,7 +61,7 @@ import Testing
             let tiled = try pipeline.encode(picture, seed: 1, tiling: .on)
             #expect(tiled.shape == whole.shape && tiled != whole)
             let error = relativeL2(tiled, whole)
-            #expect(error < 0.1, "\(error)")
+            #expect(error < 1.0 / 255, "\(error)")
         }
     }
 
