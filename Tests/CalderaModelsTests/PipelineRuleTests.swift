@@ -17,8 +17,12 @@ import Testing
 
     enum Start: String, CaseIterable { case noise, picture, mask }
 
+    /// What the order of a sum may change: oneDNN chooses a product's kernel by its size, on some processors another
+    /// one for a batch than for its entries.
+    private static let otherOrder = 1e-5
+
     @Test(
-        "A batch has the bits of its pictures made alone", arguments: Start.allCases,
+        "A batch has its pictures as they are made alone", arguments: Start.allCases,
         ["euler_a", "ddim", "dpmpp_sde", "lcm", "dpmpp_2m_sde"])
     func batch(start: Start, scheduler: String) throws {
         try GoldenModel.withParts(of: "sd15") { parts in
@@ -35,8 +39,9 @@ import Testing
             }
             let together = try run([3, 9, 4])
             let alone = try [3, 9, 4].map { try run([$0]) }
-            #expect(together.latents.bits == alone.flatMap(\.latents.bits))
-            #expect(together.pictures.bits == alone.flatMap(\.pictures.bits))
+            let stacked = (HostTensor.stacked(alone.map(\.latents)), HostTensor.stacked(alone.map(\.pictures)))
+            #expect(relativeL2(together.latents, stacked.0) < Self.otherOrder)
+            #expect(relativeL2(together.pictures, stacked.1) < Self.otherOrder)
             #expect(alone[0].latents != alone[1].latents)
         }
     }
@@ -44,13 +49,13 @@ import Testing
     @Test("An inpainting UNet too") func batchOfAnInpaintingModel() throws {
         try GoldenModel.withParts(of: "sd15_inpaint") { parts in
             let pipeline = try pipeline(parts)
-            func run(_ seeds: [UInt64]) throws -> [UInt32] {
+            func run(_ seeds: [UInt64]) throws -> HostTensor {
                 var request = PipelineRequest.small(seeds: seeds, scheduler: "euler_a")
                 request.source = SourcePicture(picture: .scene(height: 48, width: 64), mask: Self.mask, strength: 1)
-                return try pipeline.run(request).latents.bits
+                return try pipeline.run(request).latents
             }
-            let alone = try run([3]) + run([9])
-            #expect(try run([3, 9]) == alone)
+            let alone = try HostTensor.stacked([run([3]), run([9])])
+            #expect(try relativeL2(run([3, 9]), alone) < Self.otherOrder)
         }
     }
 
@@ -63,28 +68,26 @@ import Testing
     @Test("Variation seeds at their ends, and in between") func variations() throws {
         try GoldenModel.withParts(of: "sd15") { parts in
             let pipeline = try pipeline(parts)
-            func run(_ seed: UInt64, variation: UInt64? = nil, _ strength: Double = 0) throws -> [UInt32] {
+            func run(_ seed: UInt64, variation: UInt64? = nil, _ strength: Double = 0) throws -> HostTensor {
                 var request = PipelineRequest.small(scheduler: "euler")
                 request.seeds = PictureSeeds(
                     draws: [
                         .init(seed: seed, variation: variation.map { VariationNoise(seed: $0, strength: strength) })
                     ])
-                return try pipeline.run(request).latents.bits
+                return try pipeline.run(request).latents
             }
             let (own, other) = (try run(1), try run(2))
             #expect(try run(1, variation: 2, 0) == own)
             let mixed = try run(1, variation: 2, 0.3)
             #expect(mixed != own && mixed != other)
-            let all = try run(1, variation: 2, 1).map { Float(bitPattern: $0) }
-            let expected = other.map { Float(bitPattern: $0) }
-            #expect(relativeL2(HostTensor([all.count], all), HostTensor([all.count], expected)) < 1e-5)
+            #expect(try relativeL2(run(1, variation: 2, 1), other) < 1e-5)
         }
     }
 
     @Test("Philox seeds start from torch's CUDA noise") func philox() throws {
         try GoldenModel.withParts(of: "sd15") { parts in
             let pipeline = try pipeline(parts)
-            func run(_ source: RandomSource) throws -> [UInt32] {
+            func run(_ source: RandomSource) throws -> Bits {
                 var request = PipelineRequest.small(scheduler: "euler_a")
                 request.seeds = PictureSeeds(draws: [.init(seed: 7)], source: source)
                 return try pipeline.run(request).latents.bits
@@ -139,14 +142,17 @@ import Testing
             }
             let edited = try run("[red:green:0.5] circle")
             let (red, green) = (try run("red circle"), try run("green circle"))
-            #expect(edited.contexts == red.contexts + green.contexts)
+            #expect(edited.contexts.count == 2)
+            for (context, expected) in zip(edited.contexts, red.contexts + green.contexts) {
+                #expect(relativeL2(context, expected) < Self.otherOrder)
+            }
             let halves = try run("red circle") { step, executable in
                 // The web UI counts evaluations from 0 and changes behind the one that is named.
                 guard step == 3 else { return }
                 try executable.write("context", green.contexts[0])
                 try executable.run(.prompt)
             }
-            #expect(edited.latents.bits == halves.latents.bits)
+            #expect(relativeL2(edited.latents, halves.latents) < Self.otherOrder)
             #expect(relativeL2(edited.latents, red.latents) > 1e-4)
             #expect(relativeL2(edited.latents, green.latents) > 1e-4)
             // Under plain syntax brackets are text.

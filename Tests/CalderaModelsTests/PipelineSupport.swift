@@ -3,6 +3,7 @@ import CalderaDiffusion
 import CalderaGraph
 import CalderaModels
 import CalderaTestSupport
+import Testing
 
 extension PipelineParts {
     /// The same parts with other weights.
@@ -34,8 +35,19 @@ extension DiffusionPipeline {
     func run(_ request: PipelineRequest) throws -> PipelineResult { try run(request) { _ in } }
 }
 
-extension HostTensor {
-    var bits: [UInt32] { floats.map(\.bitPattern) }
+/// The exact values of a tensor: equal zeros of other signs differ. A failed expectation names them, and prints none.
+struct Bits: Hashable, CustomTestStringConvertible {
+    let patterns: [UInt32]
+
+    var testDescription: String { "\(patterns.count) values with the hash \(patterns.hashValue)" }
+
+    static func + (left: Bits, right: Bits) -> Bits { Bits(patterns: left.patterns + right.patterns) }
+}
+
+extension HostTensor: CustomTestStringConvertible {
+    var bits: Bits { Bits(patterns: floats.map(\.bitPattern)) }
+
+    public var testDescription: String { "\(shape) with the hash \(bits.patterns.hashValue)" }
 
     /// A picture [1, H, W, 3] in -1...1 with large and small shapes.
     static func scene(height: Int, width: Int) -> HostTensor {
