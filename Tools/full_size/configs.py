@@ -9,9 +9,12 @@ PARAMETERS = {
         "unet": 2_567_463_684, "vae": 83_653_863, "text_encoder": 123_060_480, "text_encoder_2": 694_659_840},
     "refiner": {"unet": 2_259_526_660, "vae": 83_653_863, "text_encoder_2": 694_659_840},
 }
-PARAMETERS["playground"] = PARAMETERS["sdxl"]
+# What differs in the configs alone: SDXL 0.9 does not even in them.
+for playground in ("playground", "playground-512", "playground-256"):
+    PARAMETERS[playground] = PARAMETERS["sdxl"]
+PARAMETERS["sd21-base"] = PARAMETERS["sd21"]
 # Of the year 2022: other names in the VAE, position ids in the text encoder, one text encoder.
-FIRST_GENERATION = ("sd15", "sd15-inpaint", "sd21")
+FIRST_GENERATION = ("sd15", "sd15-inpaint", "sd21", "sd21-base")
 
 DOWN, CROSS_DOWN, UP, CROSS_UP = "DownBlock2D", "CrossAttnDownBlock2D", "UpBlock2D", "CrossAttnUpBlock2D"
 FOUR_LEVELS = {
@@ -47,7 +50,11 @@ UNETS = {
         "cross_attention_dim": 1280, "transformer_layers_per_block": 4,
         "projection_class_embeddings_input_dim": 2560},
 }
-UNETS |= {"sd15-inpaint": UNETS["sd15"] | {"in_channels": 9}, "playground": UNETS["sdxl"]}
+UNETS |= {
+    "sd15-inpaint": UNETS["sd15"] | {"in_channels": 9}, "sd21-base": UNETS["sd21"] | {"sample_size": 64},
+    "playground": UNETS["sdxl"], "playground-512": UNETS["sdxl"] | {"sample_size": 64},
+    "playground-256": UNETS["sdxl"] | {"sample_size": 32},
+}
 
 
 def vae_config(arch: str) -> dict:
@@ -81,7 +88,8 @@ TEXT_ENCODERS = {
     "sdxl": {"text_encoder": CLIP_L, "text_encoder_2": CLIP_BIG_G},
     "refiner": {"text_encoder_2": CLIP_BIG_G},
 }
-TEXT_ENCODERS |= {"sd15-inpaint": TEXT_ENCODERS["sd15"], "playground": TEXT_ENCODERS["sdxl"]}
+TEXT_ENCODERS |= {"sd15-inpaint": TEXT_ENCODERS["sd15"], "sd21-base": TEXT_ENCODERS["sd21"]}
+TEXT_ENCODERS |= dict.fromkeys(("playground", "playground-512", "playground-256"), TEXT_ENCODERS["sdxl"])
 
 BETAS = {
     "beta_end": 0.012, "beta_schedule": "scaled_linear", "beta_start": 0.00085, "clip_sample": False,
@@ -96,10 +104,13 @@ SCHEDULERS = {
     "sd15": BETAS | {"_class_name": "PNDMScheduler"},
     "sd15-inpaint": BETAS | {"_class_name": "PNDMScheduler"},
     "sd21": BETAS | {"_class_name": "DDIMScheduler", "prediction_type": "v_prediction"},
+    "sd21-base": BETAS | {"_class_name": "PNDMScheduler", "prediction_type": "epsilon"},
     "sdxl": EULER,
     "refiner": EULER,
-    "playground": EULER | {"_class_name": "EulerAncestralDiscreteScheduler"},
 }
+SCHEDULERS |= dict.fromkeys(
+    ("playground", "playground-512", "playground-256"),
+    EULER | {"_class_name": "EulerAncestralDiscreteScheduler"})
 
 
 def model_index(arch: str) -> dict:

@@ -23,7 +23,7 @@ def write(arch: str, folder: Path, normals: Normals, shards: int, tokenizers: Pa
     write_json(folder / "model_index.json", configs.model_index(arch))
     for name in configs.TEXT_ENCODERS[arch]:
         # SD2.x pads with "!", as tokenizer_2 does.
-        source = "tokenizer_2" if name == "text_encoder_2" or arch == "sd21" else "tokenizer"
+        source = "tokenizer_2" if name == "text_encoder_2" or arch.startswith("sd21") else "tokenizer"
         shutil.copytree(tokenizers / source, folder / name.replace("text_encoder", "tokenizer"))
 
 

@@ -20,7 +20,8 @@ TEXT_PREFIXES = {
         "text_encoder_2": ("conditioner.embedders.1.model.", True)},
     "refiner": {"text_encoder_2": ("conditioner.embedders.0.model.", True)},
 }
-TEXT_PREFIXES |= {"sd15-inpaint": TEXT_PREFIXES["sd15"], "playground": TEXT_PREFIXES["sdxl"]}
+TEXT_PREFIXES |= {"sd15-inpaint": TEXT_PREFIXES["sd15"], "sd21-base": TEXT_PREFIXES["sd21"]}
+TEXT_PREFIXES |= dict.fromkeys(("playground", "playground-512", "playground-256"), TEXT_PREFIXES["sdxl"])
 
 
 @dataclass

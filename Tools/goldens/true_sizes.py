@@ -1,11 +1,13 @@
-"""Reference latents of a model of true size: a few steps at 256x256, by diffusers in fp32 on the CPU.
+"""Reference latents of a model of true size: a few steps of a small picture, by diffusers in fp32 on the CPU.
 
-    Tools/goldens/true_sizes.py MODEL_FOLDER OUT.safetensors [--steps 3] [--scheduler CLASS] [--threads 2]
+    Tools/goldens/true_sizes.py MODEL_FOLDER OUT.safetensors [--steps 3] [--side 256] [--scheduler CLASS]
+        [--threads 2] [--refiner REFINER_FOLDER --refiner-start 0.8]
 
 MODEL_FOLDER is one that Tools/make-full-size-model has written (whose seed says what the weights are); OUT holds
-`latents` [1, 4, 32, 32], not yet divided by the VAE's scaling factor, and its metadata the run's values as JSON under
+`latents` [1, 4, SIDE / 8, SIDE / 8], not yet divided by the VAE's scaling factor, and its metadata the run's values as JSON under
 `run` (keys as in Fixtures/pipelines/cases.json), the seconds of each stage and the peak of the resident set.
-A refiner goes on from a picture, which OUT then holds as `image` [1, 3, 256, 256] in 0...1 with 8-bit levels.
+A refiner goes on from a picture, which OUT then holds as `image` [1, 3, SIDE, SIDE] in 0...1 with 8-bit levels.
+With --refiner the base stops at that fraction of the schedule, and the refiner does the rest (ensemble of experts).
 These files belong to no fixture (the models are too large), so Tools/goldens/regenerate leaves this script out.
 
 Text encoders are dropped before the UNet is read: the UNet and its file, mapped, then need 16 GB for
@@ -29,7 +31,6 @@ from safetensors.torch import save_file
 
 PROMPT = "a lighthouse at dusk"
 SEED = 1
-SIDE = 256
 STRENGTH = 0.3
 
 
@@ -38,7 +39,10 @@ def main() -> None:
     parser.add_argument("model", type=Path, metavar="MODEL_FOLDER")
     parser.add_argument("output", type=Path, metavar="OUT.safetensors")
     parser.add_argument("--steps", type=int, default=3, help="steps that are computed")
+    parser.add_argument("--side", type=int, default=256, help="of the square picture, in pixels")
     parser.add_argument("--scheduler", help="class in diffusers, in place of the model's own")
+    parser.add_argument("--refiner", type=Path, metavar="REFINER_FOLDER", help="does the end of the schedule")
+    parser.add_argument("--refiner-start", type=float, default=0.8, help="fraction of the schedule that is the base's")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -55,9 +59,14 @@ def main() -> None:
     if arguments.scheduler:
         pipe.scheduler = getattr(diffusers, arguments.scheduler).from_config(pipe.scheduler.config)
     run = described(arguments, pipe)
-    tensors = {"image": picture()} if run["kind"] == "img2img" else {}
+    tensors = {"image": picture(run["height"])} if run["kind"] == "img2img" else {}
     with timed("sample", seconds):
         tensors["latents"] = sampled(pipe, run, embeddings, tensors.get("image"))
+    if arguments.refiner:
+        del pipe, embeddings
+        gc.collect()
+        with timed("refine", seconds):
+            tensors["latents"] = refined(arguments.refiner, run, tensors["latents"])
     if not torch.isfinite(tensors["latents"]).all():
         raise SystemExit("a latent is not finite")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -101,27 +110,43 @@ def described(arguments: argparse.Namespace, pipe) -> dict:
     run = {
         "name": arguments.output.stem, "kind": "img2img" if image_to_image else "text2img", "prompt": PROMPT,
         "scheduler": type(pipe.scheduler).__name__, "seeds": [SEED], "steps": arguments.steps,
-        "guidance_scale": (3.0 if is_playground else 5.0) if two_encoders else 7.5, "width": SIDE, "height": SIDE,
+        "guidance_scale": (3.0 if is_playground else 5.0) if two_encoders else 7.5, "width": arguments.side, "height": arguments.side,
         "latents": "latents", "pictures": [],
     }
     if image_to_image:
         # Of so many steps the last part, STRENGTH, is as long as was asked for.
         total = next(total for total in itertools.count(1) if int(total * STRENGTH) == arguments.steps)
         run |= {"image": "image", "strength": STRENGTH, "steps": total}
+    if arguments.refiner:
+        run |= {"refiner_start": arguments.refiner_start}
     return run
 
 
 @torch.no_grad()
 def sampled(pipe, run: dict, embeddings: dict[str, torch.Tensor], image: torch.Tensor | None) -> torch.Tensor:
-    place = dict(width=SIDE, height=SIDE) if image is None else dict(image=image, strength=run["strength"])
+    place = dict(width=run["width"], height=run["height"]) if image is None else dict(image=image, strength=run["strength"])
+    if "refiner_start" in run:
+        place |= dict(denoising_end=run["refiner_start"])
     return pipe(
         **embeddings, **place, num_inference_steps=run["steps"], guidance_scale=run["guidance_scale"],
         generator=torch.Generator().manual_seed(SEED), output_type="latent").images
 
 
-def picture() -> torch.Tensor:
-    """A dark shore, a tower and a sky; [1, 3, SIDE, SIDE]."""
-    y, x = torch.meshgrid(torch.arange(SIDE) / SIDE, torch.arange(SIDE) / SIDE, indexing="ij")
+@torch.no_grad()
+def refined(model: Path, run: dict, latents: torch.Tensor) -> torch.Tensor:
+    index = json.loads((model / "model_index.json").read_text())
+    embeddings = prompt_embeddings(model, index)
+    gc.collect()
+    pipe = opened(model, index, without=("text_encoder", "tokenizer"))
+    return pipe(
+        **embeddings, image=latents, denoising_start=run["refiner_start"], num_inference_steps=run["steps"],
+        guidance_scale=run["guidance_scale"], generator=torch.Generator().manual_seed(SEED),
+        output_type="latent").images
+
+
+def picture(side: int) -> torch.Tensor:
+    """A dark shore, a tower and a sky; [1, 3, side, side]."""
+    y, x = torch.meshgrid(torch.arange(side) / side, torch.arange(side) / side, indexing="ij")
     tower = ((x - 0.5).abs() < 0.03 + 0.05 * y) & (y > 0.2) & (y < 0.8)
     shore = y > 0.75 + 0.05 * torch.sin(12 * x)
     sky = torch.stack([0.3 + 0.6 * y, 0.3 + 0.3 * y, 0.6 - 0.2 * y])
