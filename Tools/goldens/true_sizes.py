@@ -4,8 +4,9 @@
         [--threads 2] [--refiner REFINER_FOLDER --refiner-start 0.8]
 
 MODEL_FOLDER is one that Tools/make-full-size-model has written (whose seed says what the weights are); OUT holds
-`latents` [1, 4, SIDE / 8, SIDE / 8], not yet divided by the VAE's scaling factor, and its metadata the run's values as JSON under
-`run` (keys as in Fixtures/pipelines/cases.json), the seconds of each stage and the peak of the resident set.
+`latents` [1, 4, SIDE / 8, SIDE / 8], not yet divided by the VAE's scaling factor, and its metadata the run's values
+as JSON under `run` (keys as in Fixtures/pipelines/cases.json), the seconds of each stage and the peak of the
+resident set.
 A refiner goes on from a picture, which OUT then holds as `image` [1, 3, SIDE, SIDE] in 0...1 with 8-bit levels.
 With --refiner the base stops at that fraction of the schedule, and the refiner does the rest (ensemble of experts).
 These files belong to no fixture (the models are too large), so Tools/goldens/regenerate leaves this script out.
@@ -110,7 +111,8 @@ def described(arguments: argparse.Namespace, pipe) -> dict:
     run = {
         "name": arguments.output.stem, "kind": "img2img" if image_to_image else "text2img", "prompt": PROMPT,
         "scheduler": type(pipe.scheduler).__name__, "seeds": [SEED], "steps": arguments.steps,
-        "guidance_scale": (3.0 if is_playground else 5.0) if two_encoders else 7.5, "width": arguments.side, "height": arguments.side,
+        "guidance_scale": (3.0 if is_playground else 5.0) if two_encoders else 7.5,
+        "width": arguments.side, "height": arguments.side,
         "latents": "latents", "pictures": [],
     }
     if image_to_image:
@@ -124,9 +126,11 @@ def described(arguments: argparse.Namespace, pipe) -> dict:
 
 @torch.no_grad()
 def sampled(pipe, run: dict, embeddings: dict[str, torch.Tensor], image: torch.Tensor | None) -> torch.Tensor:
-    place = dict(width=run["width"], height=run["height"]) if image is None else dict(image=image, strength=run["strength"])
+    place = {name: run[name] for name in ("width", "height")}
+    if image is not None:
+        place = {"image": image, "strength": run["strength"]}
     if "refiner_start" in run:
-        place |= dict(denoising_end=run["refiner_start"])
+        place["denoising_end"] = run["refiner_start"]
     return pipe(
         **embeddings, **place, num_inference_steps=run["steps"], guidance_scale=run["guidance_scale"],
         generator=torch.Generator().manual_seed(SEED), output_type="latent").images
