@@ -108,7 +108,7 @@ package struct MatrixTile: Sendable, Hashable, CustomStringConvertible {
 
     /// The tile for a product: on software drivers the broadcast core; else the first candidate that is no more than
     /// half empty and makes enough workgroups to fill a large GPU, and where none does, the one with most workgroups.
-    static func choose(rows: Int, columns: Int, _ dtype: DType, on device: VulkanDeviceInfo) -> MatrixTile {
+    package static func choose(rows: Int, columns: Int, _ dtype: DType, on device: VulkanDeviceInfo) -> MatrixTile {
         let candidates = candidates(on: device).filter { $0.supports(dtype) }
         if let first = candidates.first, first.core == .broadcast { return first }
         let enough = candidates.first {
