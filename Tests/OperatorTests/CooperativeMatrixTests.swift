@@ -56,6 +56,9 @@ import Testing
             for tile in MatrixTile.candidates(on: device.info) where tile.core == .cooperative {
                 let backend = VulkanBackend(device: device, matrixTile: tile)
                 for row in rows {
+                    let plan = try Planner.plan(try row.built(dtype: .float16).graph, limits: backend.limits)
+                    let kernels = plan.promptNodes.map { backend.describe($0, in: plan) }
+                    #expect(kernels.contains { $0.contains("_cooperative.FP16 \(tile)") }, "\(kernels)")
                     let report = try check(row, on: backend, dtype: .float16)
                     #expect(report.passed, "\(tile): \(report)")
                 }
