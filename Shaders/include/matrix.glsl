@@ -3,13 +3,14 @@
 // k runs over `TAPS` pieces of `inner` elements: one piece for a matrix product, a piece for each kernel position of a
 // convolution, whose weight is packed as [column][kernel row][kernel column][channel]. A kernel file is a source (where
 // the elements of a row lie: gemm_source.glsl, conv_source.glsl) and a core (how the sum is tiled: matrix_tile.glsl,
-// matrix_broadcast.glsl). Specialization constants 0 to 7 belong to the core.
+// matrix_broadcast.glsl, matrix_cooperative.glsl). Specialization constants 0 to 7 belong to the core.
 #include "types.glsl"
 #include "activation.glsl"
 
 layout(local_size_x_id = 0) in;
 
-// Whether four k can be loaded, and four columns stored, at one time: the extents are multiples of 4, the addresses too.
+// Whether four k (eight in the cooperative core) can be loaded, and four columns stored, at one time: the extents are
+// multiples of that, the addresses too.
 layout(constant_id = 8) const bool VECTOR_K = false;
 layout(constant_id = 9) const bool VECTOR_N = false;
 layout(constant_id = 10) const bool BIAS = false;

@@ -1,4 +1,5 @@
 import CalderaCPU
+import CalderaGPU
 import CalderaGraph
 import CalderaVulkan
 
@@ -28,6 +29,8 @@ public struct DevicesReport: Codable, Sendable {
     public let devices: [DeviceReport]
     /// The name of the device that `auto` takes.
     public let chosen: String
+    /// The GPU kernels that the build's shader compiler could not build, each with the reason; empty where none is missing.
+    public let missingKernels: [String]
     /// What a person should know of the search: no loader, no driver.
     public let note: String?
 }
@@ -45,7 +48,9 @@ public enum Devices {
         }
         let best = DeviceSelection.best(of: found.filter { $0.info.kind != .software })
         return DevicesReport(
-            devices: found.map(report) + [processor], chosen: best?.info.name ?? processor.name, note: note)
+            devices: found.map(report) + [processor], chosen: best?.info.name ?? processor.name,
+            missingKernels: KernelBinaries.missing.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" },
+            note: note)
     }
 
     private static func report(_ device: VulkanPhysicalDevice) -> DeviceReport {

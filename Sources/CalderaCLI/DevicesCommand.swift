@@ -20,6 +20,10 @@ struct DevicesCommand: ParsableCommand {
     private static func text(_ report: DevicesReport) -> String {
         var paragraphs = report.devices.map(text)
         if let note = report.note { paragraphs.append(note) }
+        if !report.missingKernels.isEmpty {
+            let lines = ["This build lacks GPU kernels (build it with a newer glslang, named in CALDERA_GLSLANG):"]
+            paragraphs.append((lines + report.missingKernels.map { "  " + $0 }).joined(separator: "\n"))
+        }
         paragraphs.append("--device auto takes: \(report.chosen)")
         return paragraphs.joined(separator: "\n\n")
     }

@@ -18,6 +18,8 @@ struct Dispatch {
     let kernel: String
     /// Specialization constants by id.
     let constants: [UInt32]
+    /// The size that the kernel's subgroups must have; nil where it does not matter.
+    var subgroupSize: Int?
     let push: PushConstants
     /// How many workgroups, in one dimension: see `VulkanDeviceInfo.folded`.
     let groups: Int

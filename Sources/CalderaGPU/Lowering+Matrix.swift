@@ -61,17 +61,18 @@ extension Lowering {
         _ product: Product, kernel: String, _ node: Node, _ epilogue: Epilogue, numbers: [Int]
     ) -> Dispatch {
         let dtype = node.output.dtype
-        let tile = matrixTile ?? .choose(rows: product.rows, columns: product.columns, on: device)
-        let vectorK = allowsFours([product.source, product.weight], dtype, extents: [product.inner])
+        let pinned = matrixTile.flatMap { $0.supports(dtype) ? $0 : nil }
+        let tile = pinned ?? .choose(rows: product.rows, columns: product.columns, dtype, on: device)
+        let vectorK = allowsRuns(
+            of: tile.loadWidth, [product.source, product.weight], dtype, extents: [product.inner])
         let vectorN = allowsFours([product.result] + product.extras, dtype, extents: [product.columns])
         let constants =
             tile.constants + [
                 vectorK.constant, vectorN.constant, epilogue.bias.constant, epilogue.rowBias.constant,
                 epilogue.activation?.kernelCode ?? 0, epilogue.residual.constant,
             ]
-        let kernel = tile.core == .broadcast ? "\(kernel)_broadcast" : kernel
         return Dispatch(
-            kernel: variant(kernel, dtype), constants: constants,
+            kernel: variant(kernel + tile.core.suffix, dtype), constants: constants, subgroupSize: tile.subgroupSize,
             push: PushConstants(
                 product.operands, [product.rows, product.columns, product.inner, product.rowsPerBias] + numbers),
             groups: tile.groups(rows: product.rows, columns: product.columns),

@@ -7,7 +7,7 @@ struct Lowering {
     let device: VulkanDeviceInfo
     let plan: Plan
     let memory: any OperandSource
-    /// A tiling to use for every matrix, in place of the choice by shape.
+    /// A tiling to use for every matrix that it supports, in place of the choice by shape.
     var matrixTile: MatrixTile?
 
     /// The kernels of a node, in order.
@@ -73,7 +73,13 @@ struct Lowering {
 
     /// Whether four elements can be loaded at one time wherever a run of `extents` elements starts.
     func allowsFours(_ operands: [Operand], _ dtype: DType, extents: [Int]) -> Bool {
-        extents.allSatisfy { $0.isMultiple(of: 4) } && operands.allSatisfy { $0.isAligned(to: 4 * dtype.size) }
+        allowsRuns(of: 4, operands, dtype, extents: extents)
+    }
+
+    /// The same for any number of elements.
+    func allowsRuns(of length: Int, _ operands: [Operand], _ dtype: DType, extents: [Int]) -> Bool {
+        extents.allSatisfy { $0.isMultiple(of: length) }
+            && operands.allSatisfy { $0.isAligned(to: length * dtype.size) }
     }
 
     /// Threads of a workgroup that has to wait for its members: one subgroup on software drivers, which pay for each wait.

@@ -8,6 +8,11 @@ package struct MatrixTile: Sendable, Hashable, CustomStringConvertible {
         case shared
         /// Through subgroup broadcasts, for software drivers: Shaders/include/matrix_broadcast.glsl.
         case broadcast
+        /// Through cooperative matrices, for fp16 on GPUs that have them: Shaders/include/matrix_cooperative.glsl.
+        case cooperative
+
+        /// What a kernel's name ends with.
+        var suffix: String { self == .shared ? "" : "_\(rawValue)" }
     }
 
     package let core: Core
@@ -15,10 +20,12 @@ package struct MatrixTile: Sendable, Hashable, CustomStringConvertible {
     package let columns: Int
     /// What one round of the loop takes; 4 for the broadcast core.
     package let depth: Int
-    /// Of each thread.
+    /// Of each thread; in the cooperative core of each subgroup.
     package let threadRows: Int
     package let threadColumns: Int
     package let threads: Int
+    /// Of the cooperative core alone.
+    package internal(set) var matrix: CooperativeMatrix?
 
     /// A tile through shared memory; `threadRows` x `threadColumns` results for each thread, both multiples of 4.
     package static func shared(_ rows: Int, _ columns: Int, _ depth: Int, _ threadRows: Int, _ threadColumns: Int)
@@ -36,6 +43,20 @@ package struct MatrixTile: Sendable, Hashable, CustomStringConvertible {
             threadColumns: columns / lanes, threads: lanes)
     }
 
+    /// A tile of `down` x `across` subgroups of `lanes`, each of which makes some `subgroupRows` x `subgroupColumns`
+    /// results: as near as the matrix's own size allows.
+    package static func cooperative(
+        _ matrix: CooperativeMatrix, lanes: Int, down: Int, across: Int, _ subgroupRows: Int, _ subgroupColumns: Int,
+        _ depth: Int
+    ) -> MatrixTile {
+        let rows = max(1, subgroupRows / matrix.rows) * matrix.rows
+        let columns = max(1, subgroupColumns / matrix.columns) * matrix.columns
+        return MatrixTile(
+            core: .cooperative, rows: down * rows, columns: across * columns,
+            depth: max(1, depth / matrix.depth) * matrix.depth, threadRows: rows, threadColumns: columns,
+            threads: down * across * lanes, matrix: matrix)
+    }
+
     /// The candidates for GPUs, from many results for each load to few. A new variant is one more line.
     static let sharedCandidates: [MatrixTile] = [
         .shared(128, 128, 16, 8, 8),
@@ -45,22 +66,50 @@ package struct MatrixTile: Sendable, Hashable, CustomStringConvertible {
         .shared(16, 64, 32, 4, 4),
     ]
 
+    /// The same for cooperative matrices, those of the largest size first.
+    static func cooperativeCandidates(on device: VulkanDeviceInfo) -> [MatrixTile] {
+        let lanes = device.subgroupSize
+        let matrices = device.cooperativeMatrices.sorted {
+            ($0.rows * $0.columns * $0.depth, $0.rows) > ($1.rows * $1.columns * $1.depth, $1.rows)
+        }
+        let tiles = matrices.flatMap { matrix -> [MatrixTile] in
+            [
+                .cooperative(matrix, lanes: lanes, down: 2, across: 4, 64, 64, 16),
+                .cooperative(matrix, lanes: lanes, down: 2, across: 2, 64, 64, 32),
+                .cooperative(matrix, lanes: lanes, down: 2, across: 2, 64, 32, 32),
+                .cooperative(matrix, lanes: lanes, down: 2, across: 2, 32, 32, 32),
+                .cooperative(matrix, lanes: lanes, down: 1, across: 4, 16, 16, 32),
+            ]
+        }
+        // More sums than that for each lane would not stay in registers.
+        return tiles.filter { $0.threadRows * $0.threadColumns <= 128 * lanes }
+    }
+
+    /// Whether the compiler of this build could make the kernels for cooperative matrices.
+    private static let buildHasCooperativeKernels = ["gemm", "conv"].allSatisfy {
+        KernelBinaries.contains("\($0)\(Core.cooperative.suffix).FP16")
+    }
+
     /// Every candidate that the device can run.
     package static func candidates(on device: VulkanDeviceInfo) -> [MatrixTile] {
-        let shared = sharedCandidates.filter {
+        let cooperative = buildHasCooperativeKernels ? cooperativeCandidates(on: device) : []
+        let tiles = (cooperative + sharedCandidates).filter {
             $0.sharedBytes <= device.sharedMemory && $0.threads <= device.maxWorkgroupInvocations
         }
         guard device.kind == .software, device.subgroupBroadcast, (4...16).contains(device.subgroupSize) else {
-            return shared
+            return tiles
         }
         let lanes = device.subgroupSize
-        return [.broadcast(16, 4 * lanes, lanes: lanes)] + shared
+        return [.broadcast(16, 4 * lanes, lanes: lanes)] + tiles
     }
+
+    /// Whether the core multiplies elements of that type.
+    package func supports(_ dtype: DType) -> Bool { core != .cooperative || dtype == .float16 }
 
     /// The tile for a product: on software drivers the broadcast core; else the first candidate that is no more than
     /// half empty and makes enough workgroups to fill a large GPU, and where none does, the one with most workgroups.
-    static func choose(rows: Int, columns: Int, on device: VulkanDeviceInfo) -> MatrixTile {
-        let candidates = candidates(on: device)
+    package static func choose(rows: Int, columns: Int, _ dtype: DType, on device: VulkanDeviceInfo) -> MatrixTile {
+        let candidates = candidates(on: device).filter { $0.supports(dtype) }
         if let first = candidates.first, first.core == .broadcast { return first }
         let enough = candidates.first {
             2 * rows >= $0.rows && 2 * columns >= $0.columns && $0.groups(rows: rows, columns: columns) >= 128
@@ -73,18 +122,37 @@ package struct MatrixTile: Sendable, Hashable, CustomStringConvertible {
 
     func groups(rows: Int, columns: Int) -> Int { divideUp(rows, self.rows) * divideUp(columns, self.columns) }
 
-    /// Bytes of shared memory: both slices, padded by four elements a row.
-    var sharedBytes: Int { core == .broadcast ? 0 : 4 * depth * (rows + 4 + columns + 4) }
+    /// Elements of a row that the core loads at one time.
+    var loadWidth: Int { core == .cooperative ? 8 : 4 }
+
+    /// The size that the core's subgroups must have; nil where it does not matter.
+    var subgroupSize: Int? { core == .cooperative ? threads / (down * across) : nil }
+
+    private var down: Int { rows / threadRows }
+    private var across: Int { columns / threadColumns }
+
+    /// Bytes of shared memory: both slices, padded by four elements a row; for cooperative matrices two of each in fp16,
+    /// padded by eight, and a matrix of sums for each subgroup, padded by four.
+    var sharedBytes: Int {
+        switch core {
+        case .shared: return 4 * depth * (rows + 4 + columns + 4)
+        case .broadcast: return 0
+        case .cooperative:
+            let sums = matrix.map { 4 * down * across * $0.rows * ($0.columns + 4) } ?? 0
+            return 2 * 2 * (rows + columns) * (depth + 8) + sums
+        }
+    }
 
     /// Specialization constants 0 to 7.
     var constants: [UInt32] {
-        let used =
-            core == .broadcast
-            ? [threads, rows, columns] : [threads, rows, columns, depth, threadRows, threadColumns]
+        var used = [threads, rows, columns]
+        if core == .shared { used += [depth, threadRows, threadColumns] }
+        if let matrix { used += [depth, matrix.rows, matrix.columns, matrix.depth, 16 * down + across] }
         return used.map { UInt32($0) } + [UInt32](repeating: 0, count: 8 - used.count)
     }
 
     package var description: String {
-        core == .broadcast ? "\(rows)x\(columns)" : "\(rows)x\(columns)x\(depth)"
+        let size = core == .broadcast ? "\(rows)x\(columns)" : "\(rows)x\(columns)x\(depth)"
+        return size + (matrix.map { " of \($0.rows)x\($0.columns)x\($0.depth)" } ?? "")
     }
 }

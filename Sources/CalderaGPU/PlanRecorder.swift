@@ -123,7 +123,8 @@ final class PlanRecorder {
     private func pipeline(_ dispatch: Dispatch, _ node: Node) throws -> ComputePipeline {
         do {
             let words = try kernels.words(dispatch.kernel)
-            return try device.pipeline(dispatch.kernel, words: words, constants: dispatch.constants)
+            return try device.pipeline(
+                dispatch.kernel, words: words, constants: dispatch.constants, subgroupSize: dispatch.subgroupSize)
         } catch let error as CalderaError {
             throw CalderaError("\(node.label): \(error.message)", kind: error.kind)
         }

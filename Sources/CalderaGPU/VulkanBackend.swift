@@ -15,7 +15,8 @@ public final class VulkanBackend: Backend {
 
     /// - Parameters:
     ///   - memoryLimit: bytes that may be allocated at one time; nil for what the device has.
-    ///   - matrixTile: how every matrix is divided, in place of a choice by shape: what a test or a tuner sets.
+    ///   - matrixTile: how every matrix is divided whose type it supports, in place of a choice by shape: what a test or a
+    ///     tuner sets.
     ///   - isStaged: whether weights are copied to the device from buffers that the host sees; nil where the device asks
     ///     for it. A test sets it on a device whose memory the host sees.
     package init(

@@ -6,6 +6,7 @@ package struct ComputePipeline {
     struct Key: Hashable {
         let shader: String
         let constants: [UInt32]
+        let subgroupSize: Int?
     }
 
     struct Handle {
@@ -34,6 +35,13 @@ package struct ComputePipeline {
         stage.module = module
         stage.pName = arena.string("main")
         stage.pSpecializationInfo = arena.value(specialization)
+        if let size = key.subgroupSize {
+            var required = VkPipelineShaderStageRequiredSubgroupSizeCreateInfo()
+            required.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO
+            required.requiredSubgroupSize = UInt32(size)
+            stage.pNext = UnsafeRawPointer(arena.value(required))
+            stage.flags = VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT.rawValue
+        }
         var info = VkComputePipelineCreateInfo()
         info.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO
         info.stage = stage

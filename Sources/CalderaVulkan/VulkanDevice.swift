@@ -96,10 +96,13 @@ package final class VulkanDevice {
     // MARK: Pipelines
 
     /// The pipeline of a shader with these specialisation constants (ids 0, 1, ...); made once, kept with the device.
-    package func pipeline(_ shader: String, words: @autoclosure () -> [UInt32], constants: [UInt32]) throws
-        -> ComputePipeline
-    {
-        let key = ComputePipeline.Key(shader: shader, constants: constants)
+    ///
+    /// - Parameter subgroupSize: for a kernel that counts on subgroups of this size without idle lanes; only devices with
+    ///   `cooperativeMatrices` promise them. Nil for any.
+    package func pipeline(
+        _ shader: String, words: @autoclosure () -> [UInt32], constants: [UInt32], subgroupSize: Int? = nil
+    ) throws -> ComputePipeline {
+        let key = ComputePipeline.Key(shader: shader, constants: constants, subgroupSize: subgroupSize)
         if let known = pipelines[key] { return ComputePipeline(device: self, handle: known) }
         let start = ContinuousClock.now
         let made = try ComputePipeline.make(self, key, words())
@@ -122,8 +125,11 @@ package final class VulkanDevice {
 
     private static func create(_ physical: VulkanPhysicalDevice, _ family: UInt32) throws -> VkDevice {
         let arena = PointerArena()
-        let features = VulkanFeatures(arena)
+        let hasMatrices = !physical.info.cooperativeMatrices.isEmpty
+        let features = VulkanFeatures(arena, cooperativeMatrices: hasMatrices)
         features.enableNeeded()
+        if hasMatrices { features.enableCooperativeMatrices() }
+        let extensions = hasMatrices ? [VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME] : []
         var queue = VkDeviceQueueCreateInfo()
         queue.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO
         queue.queueFamilyIndex = family
@@ -134,6 +140,8 @@ package final class VulkanDevice {
         info.pNext = features.chain
         info.queueCreateInfoCount = 1
         info.pQueueCreateInfos = arena.value(queue)
+        info.enabledExtensionCount = UInt32(extensions.count)
+        info.ppEnabledExtensionNames = arena.strings(extensions)
         var handle: VkDevice?
         let result = physical.instance.functions.vkCreateDevice(physical.handle, &info, nil, &handle)
         try check(result, "opening the device \(physical.info.name)")

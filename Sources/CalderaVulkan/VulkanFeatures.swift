@@ -6,11 +6,17 @@ final class VulkanFeatures {
     private let vulkan11: UnsafeMutablePointer<VkPhysicalDeviceVulkan11Features>
     private let vulkan12: UnsafeMutablePointer<VkPhysicalDeviceVulkan12Features>
     private let vulkan13: UnsafeMutablePointer<VkPhysicalDeviceVulkan13Features>
+    private let matrices: UnsafeMutablePointer<VkPhysicalDeviceCooperativeMatrixFeaturesKHR>
 
+    /// - Parameter cooperativeMatrices: whether the device has that extension; without it nobody may ask for its features.
+    ///
     /// The chain lives as long as the arena.
-    init(_ arena: PointerArena) {
+    init(_ arena: PointerArena, cooperativeMatrices: Bool) {
+        matrices = arena.result(VkPhysicalDeviceCooperativeMatrixFeaturesKHR())
+        matrices.pointee.sType = CALDERA_STRUCTURE_TYPE_COOPERATIVE_MATRIX_FEATURES
         vulkan13 = arena.result(VkPhysicalDeviceVulkan13Features())
         vulkan13.pointee.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES
+        if cooperativeMatrices { vulkan13.pointee.pNext = UnsafeMutableRawPointer(matrices) }
         vulkan12 = arena.result(VkPhysicalDeviceVulkan12Features())
         vulkan12.pointee.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES
         vulkan12.pointee.pNext = UnsafeMutableRawPointer(vulkan13)
@@ -40,6 +46,22 @@ final class VulkanFeatures {
         vulkan13.pointee.synchronization2 = on
         // glslang states workgroup sizes in a way that needs this; Vulkan 1.3 demands it of every device.
         vulkan13.pointee.maintenance4 = on
+    }
+
+    /// Asks for what kernels with cooperative matrices need beside that: glslang builds them for Vulkan's memory model, and
+    /// the matrices belong to subgroups of one size without idle lanes.
+    func enableCooperativeMatrices() {
+        let on = VkBool32(VK_TRUE)
+        vulkan12.pointee.vulkanMemoryModel = on
+        vulkan13.pointee.subgroupSizeControl = on
+        vulkan13.pointee.computeFullSubgroups = on
+        matrices.pointee.cooperativeMatrix = on
+    }
+
+    /// Whether `enableCooperativeMatrices` may be called.
+    var cooperativeMatrices: Bool {
+        matrices.pointee.cooperativeMatrix != 0 && vulkan12.pointee.vulkanMemoryModel != 0
+            && vulkan13.pointee.subgroupSizeControl != 0 && vulkan13.pointee.computeFullSubgroups != 0
     }
 
     var int64: Bool { base.pointee.features.shaderInt64 != 0 }

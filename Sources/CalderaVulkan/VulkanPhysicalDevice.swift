@@ -19,6 +19,8 @@ package struct VulkanDeviceInfo: Sendable {
     package var subgroupSize = 0
     /// Whether kernels can read another lane's value.
     package var subgroupBroadcast = false
+    /// Whether a kernel can ask for that size and no other.
+    package var fixesSubgroupSize = false
     /// Bytes of shared memory of a workgroup.
     package var sharedMemory = 0
     package var maxWorkgroupInvocations = 0
@@ -30,6 +32,8 @@ package struct VulkanDeviceInfo: Sendable {
     package var float16Storage = false
     /// "16x16x16 fp16 -> fp32", as the device lists them.
     package var cooperativeMatrixShapes: [String] = []
+    /// Those of them that Caldera's kernels can use; empty where the device lacks another feature that they need.
+    package var cooperativeMatrices: [CooperativeMatrix] = []
     /// Why Caldera cannot use the device; nil when it can.
     package var unusableReason: String?
     /// What the pipeline cache on disk is bound to: vendor, device and driver.
@@ -77,9 +81,17 @@ extension VulkanDeviceInfo {
         let arena = PointerArena()
         readProperties(functions, device, arena)
         readMemory(functions, device)
-        let missing = missingFeatures(functions, device, arena)
+        let listed = VkCooperativeMatrixPropertiesKHR.all(of: device, functions)
+        let features = VulkanFeatures(arena, cooperativeMatrices: !listed.isEmpty)
+        features.read(functions, device)
+        let missing = missingFeatures(features)
         if !missing.isEmpty { unusableReason = "it lacks " + missing.joined(separator: ", ") }
-        cooperativeMatrixShapes = VulkanDeviceInfo.cooperativeMatrixShapes(functions, device)
+        cooperativeMatrixShapes = listed.filter(\.isOfHalves).map(\.description)
+        if features.cooperativeMatrices && fixesSubgroupSize {
+            cooperativeMatrices = listed.filter(\.isUsable).map {
+                CooperativeMatrix(rows: Int($0.MSize), columns: Int($0.NSize), depth: Int($0.KSize))
+            }
+        }
     }
 
     private mutating func readProperties(
@@ -106,6 +118,8 @@ extension VulkanDeviceInfo {
         apiVersion =
             "\(cvulkan_version_major(version)).\(cvulkan_version_minor(version)).\(cvulkan_version_patch(version))"
         subgroupSize = Int(vulkan11.pointee.subgroupSize)
+        let compute = VK_SHADER_STAGE_COMPUTE_BIT.rawValue
+        fixesSubgroupSize = vulkan13.pointee.requiredSubgroupSizeStages & compute != 0
         let operations = vulkan11.pointee.subgroupSupportedOperations
         subgroupBroadcast = operations & VK_SUBGROUP_FEATURE_BALLOT_BIT.rawValue != 0
         largestAllocation = Int(
@@ -131,11 +145,7 @@ extension VulkanDeviceInfo {
     }
 
     /// The names of what Caldera needs and the device has not.
-    private mutating func missingFeatures(
-        _ functions: CVulkanInstance, _ device: VkPhysicalDevice, _ arena: PointerArena
-    ) -> [String] {
-        let features = VulkanFeatures(arena)
-        features.read(functions, device)
+    private mutating func missingFeatures(_ features: VulkanFeatures) -> [String] {
         float16Storage = features.float16Storage
         float16Arithmetic = features.float16Arithmetic
         let needed: [(Bool, String)] = [
@@ -147,32 +157,6 @@ extension VulkanDeviceInfo {
         let isCurrent = parts.count >= 2 && (parts[0], parts[1]) >= (1, 3)
         if !isCurrent { return ["Vulkan 1.3 (it has \(apiVersion))"] }
         return needed.filter { !$0.0 }.map(\.1)
-    }
-
-    private static func cooperativeMatrixShapes(_ functions: CVulkanInstance, _ device: VkPhysicalDevice) -> [String] {
-        guard let list = functions.vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR,
-            extensions(functions, device).contains(VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME)
-        else { return [] }
-        var count: UInt32 = 0
-        guard list(device, &count, nil) == VK_SUCCESS else { return [] }
-        var empty = VkCooperativeMatrixPropertiesKHR()
-        empty.sType = CALDERA_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES
-        var shapes = [VkCooperativeMatrixPropertiesKHR](repeating: empty, count: Int(count))
-        guard list(device, &count, &shapes) == VK_SUCCESS else { return [] }
-        return shapes.prefix(Int(count)).filter { $0.AType == VK_COMPONENT_TYPE_FLOAT16_KHR }.map { shape in
-            let result = shape.ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR ? "fp32" : "fp16"
-            return "\(shape.MSize)x\(shape.NSize)x\(shape.KSize) fp16 -> \(result)"
-        }
-    }
-
-    private static func extensions(_ functions: CVulkanInstance, _ device: VkPhysicalDevice) -> Set<String> {
-        var count: UInt32 = 0
-        guard functions.vkEnumerateDeviceExtensionProperties(device, nil, &count, nil) == VK_SUCCESS else { return [] }
-        var found = [VkExtensionProperties](repeating: VkExtensionProperties(), count: Int(count))
-        guard functions.vkEnumerateDeviceExtensionProperties(device, nil, &count, &found) == VK_SUCCESS else {
-            return []
-        }
-        return Set(found.map { stringFromTuple($0.extensionName) })
     }
 }
 

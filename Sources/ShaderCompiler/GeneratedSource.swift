@@ -6,10 +6,17 @@ struct Binary {
     let bytes: Data
 }
 
+/// A variant that the compiler is too old for, and what it lacks.
+struct MissingBinary {
+    let name: String
+    let reason: String
+}
+
 /// A Swift file with the binaries as base64 text: array literals of this size take the compiler minutes, strings nothing.
-func generatedSource(_ binaries: [Binary]) -> String {
+func generatedSource(_ binaries: [Binary], missing: [MissingBinary]) -> String {
     let entries = binaries.map { "        \"\($0.name)\":\n            \"\($0.bytes.base64EncodedString())\"," }
-    let table = entries.isEmpty ? "[:]" : "[\n\(entries.joined(separator: "\n"))\n    ]"
+    let table = dictionary(entries)
+    let reasons = dictionary(missing.map { "        \"\($0.name)\": \"\($0.reason)\"," })
     return """
         // Written by ShaderCompiler from Shaders/; edits are lost.
         // swift-format-ignore-file
@@ -19,8 +26,14 @@ func generatedSource(_ binaries: [Binary]) -> String {
         package enum KernelBinaries {
             private static let all: [String: StaticString] = \(table)
 
+            /// What the compiler of this build could not build, and why, by the names of the variants.
+            package static let missing: [String: String] = \(reasons)
+
             /// The names of all variants, sorted.
             package static var names: [String] { all.keys.sorted() }
+
+            /// Whether there is a variant of that name.
+            package static func contains(_ name: String) -> Bool { all[name] != nil }
 
             /// The SPIR-V words of a variant, or nil when there is none of that name.
             package static func words(_ name: String) -> [UInt32]? {
@@ -34,4 +47,8 @@ func generatedSource(_ binaries: [Binary]) -> String {
         }
 
         """
+}
+
+private func dictionary(_ entries: [String]) -> String {
+    entries.isEmpty ? "[:]" : "[\n\(entries.joined(separator: "\n"))\n    ]"
 }

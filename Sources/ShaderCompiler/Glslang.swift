@@ -21,7 +21,7 @@ struct Glslang: Sendable {
         }
         try FileManager.default.createDirectory(atPath: binaries, withIntermediateDirectories: true)
         try? FileManager.default.removeItem(at: keyFile)
-        try run(arguments, variant)
+        try compile(arguments, variant)
         let bytes = try Data(contentsOf: binary)
         guard bytes.count >= 20, bytes.count.isMultiple(of: 4), bytes.prefix(4).elementsEqual([3, 2, 0x23, 7]) else {
             throw Failure("\(variant.path): error: \(program) wrote no SPIR-V for \(variant.name)")
@@ -56,7 +56,13 @@ struct Glslang: Sendable {
         return "\(digest.value) \(salt) \(program) \(date)"
     }
 
-    private func run(_ arguments: [String], _ variant: Variant) throws {
+    /// As the compiler gives it, such as "11:13.1.1".
+    var version: String {
+        let words = (try? run(["--version"]))?.output.split(whereSeparator: \.isWhitespace) ?? []
+        return words.dropFirst(2).first.map(String.init) ?? "of unknown version"
+    }
+
+    private func run(_ arguments: [String]) throws -> (succeeded: Bool, output: String) {
         let process = Process()
         process.executableURL = URL(filePath: program)
         process.arguments = arguments
@@ -67,7 +73,15 @@ struct Glslang: Sendable {
         try process.run()
         let output = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
         process.waitUntilExit()
-        guard process.terminationReason == .exit, process.terminationStatus == 0 else {
+        return (process.terminationReason == .exit && process.terminationStatus == 0, output)
+    }
+
+    private func compile(_ arguments: [String], _ variant: Variant) throws {
+        let (succeeded, output) = try run(arguments)
+        guard succeeded else {
+            if let name = variant.optionalExtension, output.contains("extension not supported: \(name)\n") {
+                throw UnknownExtension(name: name)
+            }
             throw Failure(diagnostics(output, variant))
         }
     }
@@ -84,4 +98,9 @@ struct Glslang: Sendable {
             ? "\(variant.path): error: \(program) failed on \(variant.name):\n\(output)"
             : errors.joined(separator: "\n")
     }
+}
+
+/// The compiler is too old for a variant that may be left out.
+struct UnknownExtension: Error {
+    let name: String
 }

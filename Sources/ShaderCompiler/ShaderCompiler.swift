@@ -26,16 +26,24 @@ struct ShaderCompiler {
         let outcomes = parallelMap(shaders.variants, workers: 2) { variant in
             Result { try glslang.compile(variant) }
         }
-        let failures = outcomes.compactMap { outcome -> String? in
-            if case .failure(let error) = outcome { "\(error)" } else { nil }
+        var binaries: [Binary] = []
+        var missing: [MissingBinary] = []
+        var failures: [String] = []
+        for (variant, outcome) in zip(shaders.variants, outcomes) {
+            do {
+                binaries.append(Binary(name: variant.name, bytes: try outcome.get()))
+            } catch let error as UnknownExtension {
+                let reason = "the glslang of this build (\(glslang.version)) does not know \(error.name)"
+                missing.append(MissingBinary(name: variant.name, reason: reason))
+                print("warning: the kernel \(variant.name) is left out: \(reason)")
+            } catch {
+                failures.append("\(error)")
+            }
         }
         guard failures.isEmpty else { throw Failure(failures.joined(separator: "\n")) }
 
-        let binaries = try zip(shaders.variants, outcomes).map { variant, outcome in
-            Binary(name: variant.name, bytes: try outcome.get())
-        }
-        try glslang.removeBinaries(except: Set(shaders.variants.map(\.name)))
-        let source = generatedSource(binaries)
+        try glslang.removeBinaries(except: Set(binaries.map(\.name)))
+        let source = generatedSource(binaries, missing: missing)
         try Data(source.utf8).write(to: URL(filePath: options.output + "/Kernels.generated.swift"), options: .atomic)
     }
 }

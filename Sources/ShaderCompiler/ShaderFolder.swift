@@ -8,6 +8,8 @@ struct Variant: Sendable {
     let kernel: String
     /// The macros defined for this variant, such as `FP16` or `FP16` and `CAUSAL`.
     let macros: [String]
+    /// The extension without which a compiler may leave the variant out.
+    let optionalExtension: String?
 
     /// What the host asks for: `gemm.FP16`, `attention.FP16+CAUSAL`.
     var name: String { "\(kernel).\(macros.joined(separator: "+"))" }
@@ -42,12 +44,19 @@ struct ShaderFolder {
     }
 
     /// The variants that a line `// variants: FP16 FP32 FP16+CAUSAL` declares; FP16 and FP32 without such a line.
+    ///
+    /// A line `// optional: GL_KHR_cooperative_matrix` says that older compilers need not build them.
     private static func variants(of path: String) throws -> [Variant] {
         let kernel = URL(filePath: path).deletingPathExtension().lastPathComponent
         let text = try String(contentsOfFile: path, encoding: .utf8)
         let mark = "// variants:"
+        let optionalMark = "// optional:"
         var declared: [String] = ["FP16", "FP32"]
+        var optionalExtension: String?
         for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+            if line.hasPrefix(optionalMark) {
+                optionalExtension = line.dropFirst(optionalMark.count).trimmingCharacters(in: .whitespaces)
+            }
             guard line.hasPrefix(mark) else { continue }
             declared = line.dropFirst(mark.count).split(separator: " ").map(String.init)
             let isMacro = { (word: Substring) in word.allSatisfy { $0.isLetter || $0.isNumber || $0 == "_" } }
@@ -55,7 +64,11 @@ struct ShaderFolder {
                 throw Failure("\(path):\(number + 1): error: a variants line lists macros, such as FP16 FP16+CAUSAL")
             }
         }
-        return declared.map { Variant(path: path, kernel: kernel, macros: $0.split(separator: "+").map(String.init)) }
+        return declared.map {
+            Variant(
+                path: path, kernel: kernel, macros: $0.split(separator: "+").map(String.init),
+                optionalExtension: optionalExtension)
+        }
     }
 }
 

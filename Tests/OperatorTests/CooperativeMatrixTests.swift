@@ -1,0 +1,101 @@
+import CalderaGPU
+import CalderaGraph
+import CalderaTestSupport
+import CalderaVulkan
+import Foundation
+import Testing
+
+/// The kernels for cooperative matrices: their choice anywhere, their results on a device that has such matrices.
+///
+/// `Tools/test-cooperative-matrices` runs these on a software driver that has them, and sets
+/// `CALDERA_REQUIRE_COOPERATIVE_MATRICES` so that a device without any is a failure.
+@Suite struct CooperativeMatrixTests {
+    private static let isRequired =
+        ProcessInfo.processInfo.environment["CALDERA_REQUIRE_COOPERATIVE_MATRICES"] == "1"
+
+    private let rows = operatorCases.filter { $0.name.hasPrefix("matmul") || $0.name.hasPrefix("convolution") }
+
+    @Test func devicesWithMatricesHaveTilesForThem() throws {
+        try withVulkan { device in
+            let tiles = MatrixTile.candidates(on: device.info).filter { $0.core == .cooperative }
+            let buildHasKernels = KernelBinaries.contains("gemm_cooperative.FP16")
+            #expect(buildHasKernels == (KernelBinaries.missing["gemm_cooperative.FP16"] == nil))
+            #expect(tiles.isEmpty == (device.info.cooperativeMatrices.isEmpty || !buildHasKernels))
+            if CooperativeMatrixTests.isRequired {
+                #expect(
+                    !tiles.isEmpty, "\(device.info.name) of \(device.info.driver); left out: \(KernelBinaries.missing)")
+            }
+        }
+    }
+
+    /// All of the table's rows, on the smallest tile that has several subgroups, and several matrices in each: every
+    /// epilogue is a pipeline, which a software driver takes seconds to compile, the longer the larger the tile.
+    @Test func everyProductAndConvolutionMatchesTheReference() throws {
+        #expect(rows.count >= 60)
+        try withVulkan { device in
+            for matrix in device.info.cooperativeMatrices where KernelBinaries.missing.isEmpty {
+                let tile = MatrixTile.cooperative(
+                    matrix, lanes: device.info.subgroupSize, down: 2, across: 2, matrix.rows, 2 * matrix.columns,
+                    matrix.depth)
+                let backend = VulkanBackend(device: device, matrixTile: tile)
+                let limits = PlanLimits(alignment: 16, blockSize: backend.limits.blockSize)
+                for row in rows {
+                    let report = try check(row, on: backend, dtype: .float16, limits: limits)
+                    #expect(report.passed, "\(tile): \(report)")
+                }
+            }
+        }
+    }
+
+    /// A product and a convolution larger than any tile, on the tiles that are chosen from.
+    @Test func everyCandidateMatchesTheReference() throws {
+        let names = ["matmul [129, 40] to 70", "convolution [1, 16, 16, 64] to 64"]
+        let rows = names.compactMap { name in self.rows.first { $0.name.hasPrefix(name) } }
+        #expect(rows.count == 2)
+        try withVulkan { device in
+            for tile in MatrixTile.candidates(on: device.info) where tile.core == .cooperative {
+                let backend = VulkanBackend(device: device, matrixTile: tile)
+                for row in rows {
+                    let plan = try Planner.plan(try row.built(dtype: .float16).graph, limits: backend.limits)
+                    let kernels = plan.promptNodes.map { backend.describe($0, in: plan) }
+                    #expect(kernels.contains { $0.contains("_cooperative.FP16 \(tile)") }, "\(kernels)")
+                    let report = try check(row, on: backend, dtype: .float16)
+                    #expect(report.passed, "\(tile): \(report)")
+                }
+            }
+        }
+    }
+
+    /// The sizes that drivers of four vendors list give tiles that fit, and none of them is used for fp32.
+    @Test(arguments: [
+        (32, 48 << 10, [(16, 16, 16), (16, 8, 16), (16, 8, 8)]), (64, 32 << 10, [(16, 16, 16)]),
+        (32, 32 << 10, [(16, 16, 16)]), (16, 64 << 10, [(8, 16, 16)]), (8, 32 << 10, [(8, 8, 8)]),
+    ])
+    func tilesFitTheDevice(lanes: Int, sharedMemory: Int, sizes: [(Int, Int, Int)]) throws {
+        try withVulkan { device in
+            var info = device.info
+            info.kind = .discrete
+            info.subgroupSize = lanes
+            info.sharedMemory = sharedMemory
+            info.maxWorkgroupInvocations = 1024
+            info.cooperativeMatrices = sizes.map { CooperativeMatrix(rows: $0.0, columns: $0.1, depth: $0.2) }
+            let tiles = MatrixTile.candidates(on: info).filter { $0.core == .cooperative }
+            #expect(tiles.isEmpty != KernelBinaries.missing.isEmpty)
+            for matrix in info.cooperativeMatrices where KernelBinaries.missing.isEmpty {
+                #expect(tiles.count { $0.matrix == matrix } >= 2, "\(matrix)")
+            }
+            for tile in tiles {
+                let matrix = try #require(tile.matrix)
+                #expect(tile.threadRows.isMultiple(of: matrix.rows) && tile.rows.isMultiple(of: tile.threadRows))
+                #expect(tile.threadColumns.isMultiple(of: matrix.columns))
+                #expect(tile.columns.isMultiple(of: tile.threadColumns))
+                #expect(tile.depth.isMultiple(of: matrix.depth) && tile.depth.isMultiple(of: 8))
+                #expect(tile.threads.isMultiple(of: lanes) && tile.threads <= 1024)
+                #expect(!tile.supports(.float32))
+            }
+            let halves = MatrixTile.choose(rows: 4096, columns: 4096, .float16, on: info)
+            #expect(halves.core == (KernelBinaries.missing.isEmpty ? .cooperative : .shared))
+            #expect(MatrixTile.choose(rows: 4096, columns: 4096, .float32, on: info).core == .shared)
+        }
+    }
+}
