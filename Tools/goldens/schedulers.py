@@ -231,7 +231,8 @@ def main():
     misses = Misses()
     tables = [run.table(initial, predictions, misses) for run, predictions in runs]
     lines = ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in tables)
-    head = f'"diffusers":"{diffusers.__version__}","initial":"{encoded(initial)}","misses":{json.dumps(misses.encoded())}'
+    head = f'"diffusers":"{diffusers.__version__}","initial":"{encoded(initial)}"'
+    head += f',"misses":{json.dumps(misses.encoded(), separators=(",", ":"))}'
     FIXTURE.parent.mkdir(parents=True, exist_ok=True)
     FIXTURE.write_text(f'{{{head},"tables":[\n{lines}\n]}}\n')
     doubles = sum("double" in table for table in tables)
