@@ -3,12 +3,19 @@ import Foundation
 /// The functions in single precision with which diffusers computes noise levels: each result is the number nearest to the
 /// exact one.
 ///
-/// Torch on x86 takes them from Intel MKL's vector library (`vmsSqrt`, `vmsLn` and `vmsExp` in ATen/cpu/vml.h), which
-/// misses the nearest number by one here and there, for other arguments on each kind of CPU: in a million arguments,
-/// 198232 roots, 56508 logarithms and 10083 exponentials where MKL finds no CPU of Intel's, 0, 52035 and 40979 on one with
-/// AVX2, 6232, 180 and 10926 with AVX-512 (torch 2.15). Two schedulers magnify that digit, so that torch differs from
-/// itself there: DPM++ SDE by up to 3e-3 of the latents, DPM2 ancestral by up to 5e-4 in one run of two steps. The nearest
-/// number is what AVX-512 finds nearly always, and with it every run of DPM2 ancestral is that of AVX2 and AVX-512.
+/// Torch on x86 takes them from Intel MKL's vector library (`vmsSqrt`, `vmsLn` and `vmsExp`, called in ATen/cpu/vml.h),
+/// which misses the nearest number by one here and there, and for other arguments on other CPUs. Of a million roots,
+/// logarithms and exponentials (torch 2.15 with MKL 2024.2; 0-d tensors, long ones and every ATEN_CPU_CAPABILITY alike):
+///
+/// | MKL's functions for | roots | logarithms | exponentials |
+/// | --- | --- | --- | --- |
+/// | AVX-512 | 6232 | 180 | 10926 |
+/// | AVX2 | 0 | 52035 | 40979 |
+/// | older CPUs and AMD's | 198232 | 56508 | 10083 |
+///
+/// Two schedulers magnify that digit, so that one build of torch differs from itself there: DPM++ SDE by up to 3e-3 of the
+/// latents, DPM2 ancestral by up to 5e-4 when it takes two steps with linspace spacing. No source of MKL's is published;
+/// the nearest numbers are closest to AVX-512's, and give every run of DPM2 ancestral as AVX2 and AVX-512 do.
 package struct SingleFunctions: Sendable {
     package enum Name: String, CaseIterable, Sendable {
         case root = "sqrt"
