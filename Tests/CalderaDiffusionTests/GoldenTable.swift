@@ -19,16 +19,22 @@ struct GoldenTable: Sendable, CustomStringConvertible {
 
     private let request: ScheduleRequest
     private let config: SchedulerConfig
+    /// Those of the torch that made the table.
+    private let functions: SingleFunctions
 
     /// All tables by diffusers class.
     static func byScheduler() throws -> [String: [GoldenTable]] {
         let file = try object(JSONSerialization.jsonObject(with: Fixture.data("schedulers.json")))
         let initial = try Fixture.floats(string(file["initial"]))
+        let functions = try SingleFunctions(misses: misses(object(file["misses"] as Any)))
         guard let tables = file["tables"] as? [Any] else { throw Fixture.Broken(what: "tables") }
-        return try Dictionary(grouping: tables.map { try GoldenTable(object($0), initial: initial) }, by: \.scheduler)
+        return try Dictionary(
+            grouping: tables.map { try GoldenTable(object($0), initial: initial, functions: functions) },
+            by: \.scheduler)
     }
 
-    private init(_ table: [String: Any], initial: [Float]) throws {
+    private init(_ table: [String: Any], initial: [Float], functions: SingleFunctions) throws {
+        self.functions = functions
         let config = try Self.object(table["config"] as Any)
         let json = try JSONSerialization.data(withJSONObject: config, options: .sortedKeys)
         self.initial = initial
@@ -50,9 +56,32 @@ struct GoldenTable: Sendable, CustomStringConvertible {
         description = "\(steps) steps from \(first)\(eta)\(grid) of " + String(decoding: json, as: UTF8.self)
     }
 
-    func schedule(prediction: String) throws -> Schedule {
-        let config = config.overriding(["prediction_type": .string(prediction)])
+    /// - Parameter rounding: how noise levels are rounded.
+    func schedule(prediction: String, rounding: Rounding = .nearest) throws -> Schedule {
+        var config = config.overriding(["prediction_type": .string(prediction)])
+        if rounding == .asTorch { config.functions = functions }
         return try SchedulerRegistry.make(name: scheduler, config: config).schedule(request)
+    }
+
+    enum Rounding {
+        case nearest
+        /// As the torch that made the table did on its CPU.
+        case asTorch
+    }
+
+    private static func misses(
+        _ values: [String: Any]
+    ) throws -> [SingleFunctions.Name: [Float: SingleFunctions.Miss]] {
+        var misses: [SingleFunctions.Name: [Float: SingleFunctions.Miss]] = [:]
+        for name in SingleFunctions.Name.allCases {
+            let sides = try object(values[name.rawValue] as Any)
+            for side in SingleFunctions.Miss.allCases {
+                for argument in try Fixture.floats(string(sides[side.rawValue])) {
+                    misses[name, default: [:]][argument] = side
+                }
+            }
+        }
+        return misses
     }
 
     private static func config(_ json: Data, eta: Double?) throws -> SchedulerConfig {

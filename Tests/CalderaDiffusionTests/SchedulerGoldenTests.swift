@@ -3,9 +3,14 @@ import Foundation
 import Testing
 
 /// Every scheduler against diffusers, one case per class: the failing table is named in the message.
+///
+/// Two classes magnify the last digit of torch's functions, which differs by CPU (`SingleFunctions`): their levels are
+/// rounded as the torch did that made the tables, and how rarely that matters has a test of its own.
 @Suite struct SchedulerGoldenTests {
     /// Read once: the file is large, and every case makes a suite of its own.
     private static let fixture = Result { try GoldenTable.byScheduler() }
+
+    private static let magnifying = ["DPMSolverSDEScheduler", "KDPM2AncestralDiscreteScheduler"]
 
     private let tables: [String: [GoldenTable]]
 
@@ -15,7 +20,7 @@ import Testing
     func levelsMatchDiffusers(scheduler: String) throws {
         for table in tables[scheduler] ?? [] {
             for prediction in table.trajectories.keys {
-                let schedule = try table.schedule(prediction: prediction)
+                let schedule = try schedule(table, prediction)
                 #expect(close(schedule.timesteps.map(Double.init), table.timesteps, within: 1e-6), "\(table)")
                 #expect(schedule.sigmas.count == schedule.steps.count + 1, "\(table)")
                 #expect(abs(schedule.initNoiseSigma / table.initNoiseSigma - 1) <= 1e-6, "\(table)")
@@ -34,7 +39,7 @@ import Testing
     func everyStepMatchesDiffusers(scheduler: String) throws {
         for table in tables[scheduler] ?? [] {
             for (prediction, expected) in table.trajectories {
-                let schedule = try table.schedule(prediction: prediction)
+                let schedule = try schedule(table, prediction)
                 let exact = ToySampler.trajectory(of: schedule, from: table.initial, as: Double.self)
                 #expect(worstError(exact, expected) <= 1e-5, "\(prediction) in fp64, \(table)")
                 if table.needsDouble.contains(prediction) { continue }
@@ -42,6 +47,24 @@ import Testing
                 #expect(worstError(single, expected) <= 1e-5, "\(prediction) in fp32, \(table)")
             }
         }
+    }
+
+    /// With the nearest numbers, which are what Caldera uses, few runs leave those of the torch that made the tables, and no
+    /// further than torch on other CPUs does. Of 70 runs of DPM++ SDE: 4 where it used MKL's functions for AVX-512, 12 for
+    /// AVX2, 15 for older CPUs and AMD's. Of DPM2 ancestral: none, none and 2.
+    @Test(arguments: [("DPMSolverSDEScheduler", 15), ("KDPM2AncestralDiscreteScheduler", 2)])
+    func theLastDigitMattersInFewRuns(scheduler: String, most: Int) throws {
+        var errors: [Double] = []
+        for table in tables[scheduler] ?? [] {
+            for (prediction, expected) in table.trajectories {
+                let schedule = try table.schedule(prediction: prediction)
+                let exact = ToySampler.trajectory(of: schedule, from: table.initial, as: Double.self)
+                errors.append(worstError(exact, expected))
+            }
+        }
+        #expect(errors.count == 70)
+        #expect(errors.filter { $0 > 1e-5 }.count <= most)
+        #expect(errors.allSatisfy { $0 <= 3e-3 })
     }
 
     /// What a device can keep and sum up.
@@ -86,6 +109,11 @@ import Testing
     func theTablesCoverEveryFamilyOfSigmas(scheduler: String, family: String) throws {
         let matching = (tables[scheduler] ?? []).filter { $0.description.contains("use_\(family)_sigmas") }
         #expect(Set([1, 2, 5, 20, 50]).isSubset(of: Set(matching.map(\.steps))))
+    }
+
+    private func schedule(_ table: GoldenTable, _ prediction: String) throws -> Schedule {
+        let magnifies = Self.magnifying.contains(table.scheduler)
+        return try table.schedule(prediction: prediction, rounding: magnifies ? .asTorch : .nearest)
     }
 
     /// The largest error of any step, relative to that step's largest value.

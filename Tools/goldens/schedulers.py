@@ -5,7 +5,8 @@ Each table holds a scheduler's configuration, its timesteps, sigmas and initial 
 each prediction type the latents after every evaluation of a toy model (`support/sampling.py`). Tables with a `first`
 evaluation start as image-to-image pipelines do and hold what `add_noise` makes before each evaluation.
 
-Arrays are little-endian fp32 in base64.
+Arrays are little-endian fp32 in base64. `misses` holds the arguments for which this CPU's torch does not return the
+nearest root, logarithm or exponential.
 
 What diffusers itself cannot do, and so has no table:
 - DPM-Solver without "++" with final_sigmas_type zero, and sde-dpmsolver of third order: refused or not written.
@@ -23,7 +24,7 @@ import diffusers
 import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "support"))
-from sampling import Run, encoded  # noqa: E402
+from sampling import Misses, Run, encoded  # noqa: E402
 
 FIXTURE = pathlib.Path(__file__).parents[2] / "Tests/CalderaDiffusionTests/Fixtures/schedulers.json"
 STEPS = (1, 2, 5, 20, 50)
@@ -227,9 +228,11 @@ def main():
     torch.set_num_threads(1)
     initial = torch.randn((1, 4, 1, 1), generator=torch.Generator("cpu").manual_seed(7))
     runs = [*grid(), *families(), *noise_schedules(), *options(), *starts(), *custom(), *borrowed()]
-    tables = [run.table(initial, predictions) for run, predictions in runs]
+    misses = Misses()
+    tables = [run.table(initial, predictions, misses) for run, predictions in runs]
     lines = ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in tables)
     head = f'"diffusers":"{diffusers.__version__}","initial":"{encoded(initial)}"'
+    head += f',"misses":{json.dumps(misses.encoded(), separators=(",", ":"))}'
     FIXTURE.parent.mkdir(parents=True, exist_ok=True)
     FIXTURE.write_text(f'{{{head},"tables":[\n{lines}\n]}}\n')
     doubles = sum("double" in table for table in tables)

@@ -4,9 +4,9 @@ import Foundation
 /// with r = 1/2 and η = 1), as diffusers' DPMSolverSDEScheduler; the last step is Euler's.
 ///
 /// Its noise is not drawn from the random stream but is a Brownian path over σ (`BrownianPath`), so that the two
-/// evaluations of a step see the same one. Such a path shows the last digit of the σ at which it is read: where torch's
-/// roots and logarithms are not rounded to the nearest, latents differ from diffusers' by up to 3e-3, as they do between
-/// two builds of torch. The latent is variance-exploding: x = x0 + σ·ε.
+/// evaluations of a step see the same one. Such a path is rough enough to show the last digit of the σ at which it is
+/// read, in which torch on one CPU differs from torch on another; see `SingleFunctions`. The latent is
+/// variance-exploding: x = x0 + σ·ε.
 package struct DPMSolverSDEScheduler: Scheduler {
     package static let className = "DPMSolverSDEScheduler"
     package static let shortNames = ["dpmpp_sde", "dpm_solver_sde"]
@@ -38,7 +38,7 @@ package struct DPMSolverSDEScheduler: Scheduler {
         return try grid.schedule(for: Self.self, prediction: prediction, from: request) { index in
             let (sigma, next) = (sigmas[index / 2], sigmas[index / 2 + 1])
             guard next > 0 else { return euler(from: sigma) }
-            let times = SolverTimes(from: sigma, to: next)
+            let times = SolverTimes(from: sigma, to: next, functions: spaced.noise.functions)
             return index % 2 == 0 ? half(times, path) : whole(times, path)
         }
     }
@@ -81,12 +81,11 @@ private struct SolverTimes {
     let middle: Double
     let end: Double
 
-    init(from sigma: Double, to next: Double) {
-        let (time, nextTime) = (Float(-log(sigma)), Float(-log(next)))
-        start = Self.sigma(at: time)
-        middle = Self.sigma(at: time + (nextTime - time) * 0.5)
-        end = Self.sigma(at: nextTime)
+    init(from sigma: Double, to next: Double, functions: SingleFunctions) {
+        let (time, nextTime) = (-functions.logarithm(Float(sigma)), -functions.logarithm(Float(next)))
+        func level(at time: Float) -> Double { Double(functions.exponential(-time)) }
+        start = level(at: time)
+        middle = level(at: time + (nextTime - time) * 0.5)
+        end = level(at: nextTime)
     }
-
-    private static func sigma(at time: Float) -> Double { Double(Float(exp(-Double(time)))) }
 }

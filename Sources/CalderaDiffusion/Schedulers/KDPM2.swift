@@ -22,6 +22,8 @@ package struct KDPM2Scheduler: Scheduler {
 
 /// The midpoint method with steps to a level below the next one and fresh noise up to it (k-diffusion's
 /// `sample_dpm_2_ancestral` with η = 1), as diffusers' KDPM2AncestralDiscreteScheduler.
+///
+/// After one long step to the lowest level the lower level is all rounding; see `SingleFunctions`.
 package struct KDPM2AncestralScheduler: Scheduler {
     package static let className = "KDPM2AncestralDiscreteScheduler"
     package static let shortNames = ["dpm2_a", "dpm2_ancestral", "kdpm2_a"]
@@ -80,17 +82,19 @@ private struct MidpointSampler {
         // Single precision, as in diffusers: where a step is long, little of σ_down and so of the midpoint is left of it.
         let (start, target) = (Float(sigma), Float(next))
         let variance = target * target * (start * start - target * target) / (start * start)
-        let up = isAncestral ? variance.squareRoot() : 0
-        let end = isAncestral ? max(0, target * target - up * up).squareRoot() : target
+        let functions = spaced.noise.functions
+        let up = isAncestral ? functions.root(variance) : 0
+        let end = isAncestral ? functions.root(max(0, target * target - up * up)) : target
         let ends = isAncestral ? (start, end) : (end, start)
-        return Step(start: sigma, middle: Self.middle(ends.0, ends.1), end: Double(end), added: Double(up))
+        return Step(start: sigma, middle: middle(ends.0, ends.1), end: Double(end), added: Double(up))
     }
 
     /// The geometric mean, rounded as `sigmas.log().lerp(others.log(), 0.5).exp()` is; 0 if one of them is.
-    private static func middle(_ first: Float, _ second: Float) -> Double {
+    private func middle(_ first: Float, _ second: Float) -> Double {
         guard min(first, second) > 0 else { return 0 }
-        let (from, to) = (Float(log(Double(first))), Float(log(Double(second))))
-        return Double(Float(exp(Double(to - (to - from) * 0.5))))
+        let functions = spaced.noise.functions
+        let (from, to) = (functions.logarithm(first), functions.logarithm(second))
+        return Double(functions.exponential(to - (to - from) * 0.5))
     }
 
     /// The timesteps of the grid with those of the midpoints between them. Diffusers rounds Karras' timesteps here.

@@ -10,6 +10,8 @@ struct NoiseSchedule: Sendable {
     /// σ_t = sqrt((1 - ᾱ_t)/ᾱ_t), rising with t.
     let sigmas: [Float]
     let logSigmas: [Float]
+    /// What the levels were computed with.
+    let functions: SingleFunctions
 
     var trainSteps: Int { alphasCumprod.count }
 
@@ -45,8 +47,10 @@ struct NoiseSchedule: Sendable {
         if rescales { betas = Self.rescaledToZeroSNR(betas) }
         var alphas = Self.cumulativeProduct(betas.map { 1 - $0 })
         if rescales && zeroSNR == .lifted { alphas[alphas.count - 1] = 0x1p-24 }
+        let functions = config.functions
+        self.functions = functions
         alphasCumprod = alphas
-        sigmas = alphas.map { ((1 - $0) / $0).squareRoot() }
+        sigmas = alphas.map { functions.root((1 - $0) / $0) }
         logSigmas = sigmas.map { log($0) }
     }
 

@@ -6,6 +6,8 @@ import Foundation
 package struct SchedulerConfig: Sendable {
     /// What errors call the file.
     package let path: String
+    /// How noise levels are rounded. Only a comparison with a certain build of torch needs others than the nearest numbers.
+    package var functions = SingleFunctions.nearest
     private var values: [String: Value]
 
     /// Parses the bytes of a scheduler_config.json. Throws `CalderaError` when they are not a JSON object.

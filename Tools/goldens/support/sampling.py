@@ -17,10 +17,11 @@ import unittest.mock
 import diffusers
 import numpy
 import torch
+import torch.overrides
 
 SEED = 42
-DOUBLE_ABOVE = 1e-6
-# Schedulers that magnify the last digit of the levels; see `rounded_functions`.
+DOUBLE_ABOVE = 5e-6
+# Schedulers that magnify the last digit of the levels; see `Misses`.
 MAGNIFYING = ("DPMSolverSDEScheduler", "KDPM2AncestralDiscreteScheduler")
 
 
@@ -54,20 +55,44 @@ def double_precision(scheduler):
         yield
 
 
-@contextlib.contextmanager
-def rounded_functions():
-    """Makes torch's fp32 roots, logarithms and exponentials exact but for one rounding. Its own err in the last place
-    here and there, elsewhere with each build and CPU, and two schedulers magnify that: a Brownian path is rough enough to
-    show at which time it is read, and KDPM2 ancestral's lower level is a small difference where steps are long."""
-    log, exp, power, root = torch.Tensor.log, torch.Tensor.exp, torch.Tensor.__pow__, torch.Tensor.sqrt
-    patches = {
-        "log": lambda tensor: log(tensor.double()).to(tensor.dtype),
-        "exp": lambda tensor: exp(tensor.double()).to(tensor.dtype),
-        "sqrt": lambda tensor: root(tensor.double()).to(tensor.dtype),
-        "__pow__": lambda tensor, exponent: power(tensor.double(), exponent).to(tensor.dtype),
-    }
-    with unittest.mock.patch.multiple(torch.Tensor, **patches):
-        yield
+class Misses(torch.overrides.TorchFunctionMode):
+    """Listens which fp32 roots, logarithms and exponentials torch computes, and keeps the arguments of those that are
+    not the nearest number but the next one above or below. Which these are differs by CPU (see SingleFunctions.swift),
+    and two schedulers magnify it: a Brownian path is rough enough to show at which time it is read, and KDPM2
+    ancestral's lower level is a small difference where steps are long."""
+
+    EXACT = {"sqrt": numpy.sqrt, "log": numpy.log, "exp": numpy.exp}
+
+    def __init__(self):
+        super().__init__()
+        self.arguments = {name: {"above": set(), "below": set()} for name in self.EXACT}
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        name = getattr(function, "__name__", "")
+        # What torch makes of a power of one half.
+        if name in ("pow", "__pow__") and args[1] == 0.5:
+            name = "sqrt"
+        if name in self.EXACT:
+            self.compare(name, args[0].numpy().ravel(), result.numpy().ravel())
+        return result
+
+    def compare(self, name, argument, result):
+        if result.dtype != numpy.float32:
+            return
+        with numpy.errstate(all="ignore"):
+            nearest = self.EXACT[name](argument.astype(numpy.float64)).astype(numpy.float32)
+        for side, end in (("above", numpy.inf), ("below", -numpy.inf)):
+            missed = result > nearest if side == "above" else result < nearest
+            neighbours = numpy.nextafter(nearest[missed], numpy.float32(end))
+            assert (result[missed] == neighbours).all(), (name, argument[missed])
+            self.arguments[name][side].update(argument[missed].tolist())
+
+    def encoded(self):
+        return {
+            name: {side: encoded(sorted(arguments)) for side, arguments in sides.items()}
+            for name, sides in self.arguments.items()
+        }
 
 
 class Run:
@@ -89,8 +114,8 @@ class Run:
             scheduler.set_begin_index(self.first)
         return scheduler
 
-    def table(self, initial, predictions):
-        with rounded_functions() if self.name in MAGNIFYING else contextlib.nullcontext():
+    def table(self, initial, predictions, misses):
+        with misses if self.name in MAGNIFYING else contextlib.nullcontext():
             return self.recorded(initial, predictions)
 
     def recorded(self, initial, predictions):
