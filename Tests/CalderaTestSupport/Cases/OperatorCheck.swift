@@ -110,8 +110,12 @@ extension OperatorReport {
         }
         let wanted = reference.floats.map { Double($0) }
         let found = tensor.floats.map { Double($0) }
-        if let index = found.firstIndex(where: { !$0.isFinite }) {
-            faults.append("\(place) holds \(found[index]) at element \(index) of \(found.count).")
+        let wild = found.indices.filter { !found[$0].isFinite }
+        if let index = wild.first {
+            let wrong = zip(found, wanted).count { abs($0 - $1) > 1 }
+            faults.append(
+                "\(place) \(tensor.shape) holds \(found[index]) at element \(index); \(wild.count) elements are not "
+                    + "finite (\(wild.prefix(8))), \(wrong) others are off by more than 1.")
             return
         }
         let differences = zip(found, wanted).map { abs($0 - $1) }
