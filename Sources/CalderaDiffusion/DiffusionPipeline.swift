@@ -11,7 +11,7 @@ package final class DiffusionPipeline {
     private let refiner: Denoiser?
     /// What shows each step's estimate, where previews are wanted.
     package var previewDecoder: PreviewDecoder?
-    var parts: PipelineParts { base.plans.parts }
+    package var parts: PipelineParts { base.plans.parts }
 
     /// Throws `CalderaError` when the parts do not fit each other.
     package init(
@@ -188,7 +188,8 @@ package final class DiffusionPipeline {
         return min(left + denoiserMemory, backend.memoryLimit ?? .max)
     }
 
-    private func releaseAll() {
+    /// Gives back the memory of what the last run has left loaded.
+    package func releaseAll() {
         base.release()
         refiner?.release()
         previewDecoder?.release()
