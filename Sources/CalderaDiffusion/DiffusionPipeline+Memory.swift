@@ -81,9 +81,10 @@ extension DiffusionPipeline {
         ]
         return try works.map { work in
             (work.name, try backend.forecast(work.plan, weights: work.weights, budget: 0).total)
-        } + coders.compactMap { name, work in
-            try work.map { (name, try $0.forecast(backend, budget: 0).memory.total) }
         }
+            + coders.compactMap { name, work in
+                try work.map { (name, try $0.forecast(backend, budget: 0).memory.total) }
+            }
     }
 
     /// Throws where the picture could never be decoded: a system that lends more memory than it has would end the process

@@ -43,7 +43,7 @@ package final class DiffusionPipeline {
         try progress(.encoding)
         let conditionings = try timings.add(to: \.encode) { try stages.map { try conditioning(request, $0) } }
         var noise = noiseSource(request)
-        let start = try timings.add(to: \.encode) { try startingLatents(request, stages[0].schedule, &noise) }
+        let start = try timings.add(to: \.encode) { try startingLatents(request, stages, &noise) }
         try progress(.compiling)
         let inputs = RunInputs(request: request, start: start, conditionings: conditionings)
         let latents = try denoise(stages, inputs, &noise, &timings, progress: progress)
@@ -115,11 +115,11 @@ package final class DiffusionPipeline {
     }
 
     private func startingLatents(
-        _ request: PipelineRequest, _ schedule: Schedule, _ noise: inout NoiseSource
+        _ request: PipelineRequest, _ stages: [Stage], _ noise: inout NoiseSource
     ) throws -> StartingLatents {
         try StartingLatents(
-            request.source, schedule: schedule, noise: &noise, coder: coder(request.tiling),
-            concatenates: parts.takesMask)
+            request.source, schedule: stages[0].schedule, noise: &noise, coder: coder(request.tiling),
+            concatenates: parts.takesMask, blends: stages.contains { !$0.denoiser.plans.parts.takesMask })
     }
 
     /// Hands the latents from stage to stage; returns the last ones.
@@ -152,7 +152,8 @@ package final class DiffusionPipeline {
             schedule: schedule, guided: stage.denoiser.plans.parts.guides(request),
             guidanceScale: request.guidanceScale * conditioning.guidanceFactor,
             guidanceRescale: request.guidanceRescale, latents: latents,
-            noise: schedule.usesNoise ? noise.draw(schedule) : nil, inpainting: inputs.start.inpainting,
+            noise: schedule.usesNoise ? noise.draw(schedule) : nil,
+            inpainting: inputs.start.inpainting(concatenated: stage.denoiser.plans.parts.takesMask),
             conditioning: conditioning, timeIDs: stage.timeIDs(request), previews: previewDecoder != nil)
     }
 

@@ -35,6 +35,9 @@ import Testing
                 #expect(bound.peak <= limit)
                 #expect(bound.picture.bits == free.picture.bits)
             }
+            backend.memoryLimit = nil
+            let difference = TilingTests.meanDifference(free.picture, try pipeline.decode(latents, tiling: .off))
+            #expect(difference < 1.0 / 255, "\(difference * 255) of 255")
             backend.memoryLimit = least - 1
             let error = #expect(throws: CalderaError.self) { try pipeline.decode(latents, tiling: .on) }
             #expect(error?.message.contains("MiB at least") == true, "\(error?.message ?? "")")

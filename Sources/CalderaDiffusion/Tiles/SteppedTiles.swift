@@ -114,7 +114,9 @@ struct SteppedTiles {
 
     /// Bytes of the result, fp32, while a stretch gives it tile by tile; 0 for any other stretch.
     func resultSize(_ stretch: Stretch) throws -> Int {
-        guard finishes(stretch), let output = stretch.segment.outputs.first(where: { $0.id == result }) else { return 0 }
+        guard finishes(stretch), let output = stretch.segment.outputs.first(where: { $0.id == result }) else {
+            return 0
+        }
         return 4 * (try planeShape(output.shape).count)
     }
 

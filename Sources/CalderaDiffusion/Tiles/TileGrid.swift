@@ -113,7 +113,9 @@ extension TileGrid.Axis {
     fileprivate func totals(scale: Int) -> [Float] {
         var totals = [Float](repeating: 0, count: extent * scale)
         for start in starts {
-            for (index, weight) in ramp(at: start, scale: scale).enumerated() { totals[start * scale + index] += weight }
+            for (index, weight) in ramp(at: start, scale: scale).enumerated() {
+                totals[start * scale + index] += weight
+            }
         }
         return totals
     }
