@@ -35,6 +35,15 @@ public struct Explanation: Codable, Sendable {
         public let deviceBytes: Int
         /// Of the weights, those that do not stay in memory but are read again at each use.
         public let streamedWeightBytes: Int
+        /// How the picture is cut where it does not fit as a whole.
+        public let tiles: Tiles?
+    }
+
+    /// Tiles of one size, in pixels.
+    public struct Tiles: Codable, Sendable {
+        public let count: Int
+        public let width: Int
+        public let height: Int
     }
 }
 
@@ -84,6 +93,7 @@ public enum Explainer {
 extension Explanation.PartMemory {
     init(_ part: MemoryPrediction.Part) {
         self.init(
-            name: part.name, deviceBytes: part.forecast.total, streamedWeightBytes: part.forecast.streamedWeights)
+            name: part.name, deviceBytes: part.forecast.total, streamedWeightBytes: part.forecast.streamedWeights,
+            tiles: part.tiles.map { Explanation.Tiles(count: $0.count, width: $0.width, height: $0.height) })
     }
 }

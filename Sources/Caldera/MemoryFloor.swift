@@ -8,9 +8,7 @@ extension DiffusionPipeline {
         guard let limit = backend.memoryLimit else { return }
         var single = request
         single.seeds.draws = Array(request.seeds.draws.prefix(1))
-        let floors = try plans(single).map { part in
-            (part.name, bytes: try backend.forecast(part.plan, weights: part.weights, budget: 0).total)
-        }
+        let floors = try leastMemory(single)
         guard let (name, least) = floors.max(by: { $0.bytes < $1.bytes }), least > limit else { return }
         let enough = Self.size(least)
         throw CalderaError(

@@ -121,7 +121,8 @@ package struct ModelBenchmark {
         let latents = Shape([options.batch, latentHeight, latentWidth, model.parts.autoencoder.latentChannels])
         let inputs = [
             "timesteps": HostTensor([graph.steps], schedule.timesteps),
-            "coefficients": graph.coefficients(schedule, guidanceScale: request.guidanceScale),
+            "coefficients": graph.coefficients(
+                schedule, guidanceScale: request.guidanceScale, guidanceRescale: request.guidanceRescale),
             "latents": HostTensor(
                 latents, RandomNumbers.unit(latents).floats.map { $0 * Float(schedule.initNoiseSigma) }),
         ]

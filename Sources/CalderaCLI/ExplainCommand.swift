@@ -31,13 +31,16 @@ struct ExplainCommand: ParsableCommand {
     private static func memory(_ explanation: Explanation) -> String {
         var table = TextTable(rightAligned: [1])
         for part in explanation.memory {
-            let streamed = Units.bytes(part.streamedWeightBytes)
-            table.add(
-                part.name, Units.bytes(part.deviceBytes),
-                part.streamedWeightBytes > 0 ? "\(streamed) of weights streamed" : "")
+            table.add(part.name, Units.bytes(part.deviceBytes), notes(part).joined(separator: ", "))
         }
         table.add("peak", Units.bytes(explanation.peakDeviceBytes))
         return "device memory:\n" + table.text(indentation: 2)
+    }
+
+    private static func notes(_ part: Explanation.PartMemory) -> [String] {
+        var notes = part.tiles.map { ["\($0.count) tiles of \($0.width)x\($0.height)"] } ?? []
+        if part.streamedWeightBytes > 0 { notes.append("\(Units.bytes(part.streamedWeightBytes)) of weights streamed") }
+        return notes
     }
 
     private static func text(_ stage: Explanation.StagePlan) -> String {

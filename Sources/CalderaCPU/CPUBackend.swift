@@ -19,10 +19,15 @@ public final class CPUBackend: Backend {
         self.memoryLimit = memoryLimit
     }
 
-    /// Bytes that this backend allocated at most at one time: weights, values and working memory.
+    /// Bytes that this backend allocated at most at one time: weights, values, working memory, and what waits in
+    /// `countHostMemory`.
     public var peakMemory: Int { counter.peak }
 
     public func resetPeakMemory() { counter.resetPeak() }
+
+    public let countsHostMemory = true
+
+    public func countHostMemory(_ bytes: Int) { counter.add(bytes) }
 
     /// What the system could still give without swapping, or what is left of the limit where that is less; nil where
     /// nobody says.

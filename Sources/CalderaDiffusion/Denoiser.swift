@@ -122,7 +122,10 @@ final class Denoiser {
         for index in 1..<max(1, graph.states) { try executable.write(DenoisingGraph.stateName(index), zeros) }
         try executable.write("step", HostTensor([1], [Int32(0)]))
         try executable.write("timesteps", HostTensor([graph.steps], job.schedule.timesteps))
-        try executable.write("coefficients", graph.coefficients(job))
+        try executable.write(
+            "coefficients",
+            graph.coefficients(
+                job.schedule, guidanceScale: job.guidanceScale, guidanceRescale: job.guidanceRescale))
         if let noise = job.noise { try executable.write("noise", noise) }
     }
 

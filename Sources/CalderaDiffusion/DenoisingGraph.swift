@@ -79,14 +79,9 @@ package struct DenoisingGraph: Hashable {
     /// The name of a state of the sampling loop.
     static func stateName(_ index: Int) -> String { index == 0 ? "latents" : "state\(index)" }
 
-    /// The values of `coefficients`.
-    func coefficients(_ job: DenoisingJob) -> HostTensor {
-        table.rows(job.schedule, guidanceScale: job.guidanceScale, guidanceRescale: job.guidanceRescale)
-    }
-
-    /// What the input `coefficients` holds for a run of `schedule` under a guidance scale, without rescaling.
-    package func coefficients(_ schedule: Schedule, guidanceScale: Double) -> HostTensor {
-        table.rows(schedule, guidanceScale: guidanceScale, guidanceRescale: 0)
+    /// What the input `coefficients` holds for a run of `schedule` under a guidance scale.
+    package func coefficients(_ schedule: Schedule, guidanceScale: Double, guidanceRescale: Double) -> HostTensor {
+        table.rows(schedule, guidanceScale: guidanceScale, guidanceRescale: guidanceRescale)
     }
 
     // MARK: Pieces of a step

@@ -11,7 +11,7 @@ package final class DiffusionPipeline {
     private let refiner: Denoiser?
     /// What shows each step's estimate, where previews are wanted.
     package var previewDecoder: PreviewDecoder?
-    var parts: PipelineParts { base.plans.parts }
+    package var parts: PipelineParts { base.plans.parts }
 
     /// Throws `CalderaError` when the parts do not fit each other.
     package init(
@@ -39,43 +39,16 @@ package final class DiffusionPipeline {
     ) throws -> PipelineResult {
         var timings = PipelineTimings()
         let stages = try stages(request)
-        // Under a limit each part has all of it in its turn, and a UNet takes what it can.
-        if backend.memoryLimit != nil { releaseAll() }
-        try checkDecoder(request)
+        try makeReady(for: request)
         try progress(.encoding)
-        let conditionings = try timings.add(to: \.encode) {
-            try stages.map { try conditioning(request, $0) }
-        }
-        let coder = coder(request.tiling)
+        let conditionings = try timings.add(to: \.encode) { try stages.map { try conditioning(request, $0) } }
         var noise = noiseSource(request)
-        let start = try timings.add(to: \.encode) {
-            try StartingLatents(
-                request.source, schedule: stages[0].schedule, noise: &noise, coder: coder,
-                concatenates: parts.takesMask)
-        }
+        let start = try timings.add(to: \.encode) { try startingLatents(request, stages, &noise) }
         try progress(.compiling)
-        let total = stages.reduce(0) { $0 + $1.schedule.steps.count }
-        var latents = start.latents
-        for (stage, conditioning) in zip(stages, conditionings) {
-            let schedule = stage.schedule
-            let job = DenoisingJob(
-                schedule: schedule, guided: stage.denoiser.plans.parts.guides(request),
-                guidanceScale: request.guidanceScale * conditioning.guidanceFactor,
-                guidanceRescale: request.guidanceRescale,
-                latents: latents, noise: schedule.usesNoise ? noise.draw(schedule) : nil,
-                inpainting: start.inpainting, conditioning: conditioning, timeIDs: stage.timeIDs(request),
-                previews: previewDecoder != nil)
-            let before = timings.steps.count
-            latents = try stage.denoiser.run(job, &timings) { step in
-                try progress(.step(index: before + step.index, of: total, seconds: step.seconds))
-                guard let previewDecoder, let estimate = step.estimate else { return }
-                try progress(.preview(previewDecoder.picture(estimate)))
-            }
-            // Two UNets are never held at once.
-            if stages.count > 1 { stage.denoiser.release() }
-        }
+        let inputs = RunInputs(request: request, start: start, conditionings: conditionings)
+        let latents = try denoise(stages, inputs, &noise, &timings, progress: progress)
         try progress(.decoding)
-        let pictures = try timings.add(to: \.decode) { try coder.decode(latents) }
+        let pictures = try timings.add(to: \.decode) { try coder(request.tiling).decode(latents) }
         return PipelineResult(
             latents: latents, pictures: pictures, timings: timings, warnings: conditionings[0].warnings)
     }
@@ -110,6 +83,22 @@ package final class DiffusionPipeline {
         ]
     }
 
+    // MARK: Steps of a run
+
+    /// What is known of a run before its first step; the conditionings are those of the stages.
+    private struct RunInputs {
+        let request: PipelineRequest
+        let start: StartingLatents
+        let conditionings: [Conditioning]
+    }
+
+    /// Under a limit each part has all of it in its turn, and a UNet takes what it can.
+    /// Throws where the picture could be denoised but never decoded: better now than behind the last step.
+    private func makeReady(for request: PipelineRequest) throws {
+        if backend.memoryLimit != nil { releaseAll() }
+        if !base.isLoaded { try checkDecoder(request) }
+    }
+
     private func conditioning(_ request: PipelineRequest, _ stage: Stage) throws -> Conditioning {
         try PromptEncoder(plans: stage.denoiser.plans, backend: backend).encode(
             ConditioningRequest(
@@ -123,6 +112,49 @@ package final class DiffusionPipeline {
         return NoiseSource(
             request.seeds, height: request.height / scale, width: request.width / scale,
             channels: parts.unet.config.outChannels)
+    }
+
+    private func startingLatents(
+        _ request: PipelineRequest, _ stages: [Stage], _ noise: inout NoiseSource
+    ) throws -> StartingLatents {
+        try StartingLatents(
+            request.source, schedule: stages[0].schedule, noise: &noise, coder: coder(request.tiling),
+            concatenates: parts.takesMask, blends: stages.contains { !$0.denoiser.plans.parts.takesMask })
+    }
+
+    /// Hands the latents from stage to stage; returns the last ones.
+    private func denoise(
+        _ stages: [Stage], _ inputs: RunInputs, _ noise: inout NoiseSource, _ timings: inout PipelineTimings,
+        progress: (PipelineEvent) throws -> Void
+    ) throws -> HostTensor {
+        let total = stages.reduce(0) { $0 + $1.schedule.steps.count }
+        var latents = inputs.start.latents
+        for (stage, conditioning) in zip(stages, inputs.conditionings) {
+            let job = job(stage, inputs, conditioning, latents, &noise)
+            let before = timings.steps.count
+            latents = try stage.denoiser.run(job, &timings) { step in
+                try progress(.step(index: before + step.index, of: total, seconds: step.seconds))
+                guard let previewDecoder, let estimate = step.estimate else { return }
+                try progress(.preview(previewDecoder.picture(estimate)))
+            }
+            // Two UNets are never held at once.
+            if stages.count > 1 { stage.denoiser.release() }
+        }
+        return latents
+    }
+
+    private func job(
+        _ stage: Stage, _ inputs: RunInputs, _ conditioning: Conditioning, _ latents: HostTensor,
+        _ noise: inout NoiseSource
+    ) -> DenoisingJob {
+        let (request, schedule) = (inputs.request, stage.schedule)
+        return DenoisingJob(
+            schedule: schedule, guided: stage.denoiser.plans.parts.guides(request),
+            guidanceScale: request.guidanceScale * conditioning.guidanceFactor,
+            guidanceRescale: request.guidanceRescale, latents: latents,
+            noise: schedule.usesNoise ? noise.draw(schedule) : nil,
+            inpainting: inputs.start.inpainting(concatenated: stage.denoiser.plans.parts.takesMask),
+            conditioning: conditioning, timeIDs: stage.timeIDs(request), previews: previewDecoder != nil)
     }
 
     // MARK: Decoding
@@ -141,27 +173,26 @@ package final class DiffusionPipeline {
         return try coder(tiling).encode(picture, pictures: 1, &noise)
     }
 
+    /// Where a picture does not fit beside a UNet, the next one of this shape compiles the UNet again.
     func coder(_ tiling: Tiling) -> LatentCoder {
-        // Where a part does not fit beside a UNet, the next picture of this shape compiles the UNet again.
-        LatentCoder(plans: base.plans, backend: backend, tiling: tiling, makeRoom: releaseAll)
+        LatentCoder(
+            plans: base.plans, backend: backend, tiling: tiling,
+            others: .init(memory: { self.denoiserMemory }, release: releaseAll))
     }
+
+    private var denoiserMemory: Int { base.memory + (refiner?.memory ?? 0) }
 
     /// Bytes of device memory that a run could use, or nil where nobody knows: what is left, and what the UNet of the last
     /// run holds, which makes room where it must.
     package var availableMemory: Int? {
         guard let left = backend.availableMemory else { return nil }
-        return min(left + base.memory + (refiner?.memory ?? 0), backend.memoryLimit ?? .max)
+        return min(left + denoiserMemory, backend.memoryLimit ?? .max)
     }
 
-    private func releaseAll() {
+    /// Gives back the memory of what the last run has left loaded.
+    package func releaseAll() {
         base.release()
         refiner?.release()
         previewDecoder?.release()
-    }
-
-    /// Throws where the picture could be denoised but never decoded: better now than behind the last step.
-    private func checkDecoder(_ request: PipelineRequest) throws {
-        if base.isLoaded { return }
-        try coder(request.tiling).checkRoom(height: request.height, width: request.width)
     }
 }

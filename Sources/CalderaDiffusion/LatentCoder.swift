@@ -5,34 +5,29 @@ import Foundation
 /// Pictures into latents and back, with the autoencoder of a pipeline. Weights are loaded for each call and released
 /// behind it.
 struct LatentCoder {
-    private let plans: PipelinePlans
-    private let backend: any Backend
-    private let tiling: Tiling
-    /// Releases what else of this pipeline is loaded.
-    private let makeRoom: () -> Void
+    let plans: PipelinePlans
+    let backend: any Backend
+    let tiling: Tiling
+    private let others: Others
 
-    /// Latent rows and columns of a tile: 512 pixels at eight pixels a latent.
-    private static let tile = 64
+    /// What else of a pipeline is loaded, and may go where an autoencoder finds no room beside it.
+    struct Others {
+        /// Bytes that `release` would give back.
+        let memory: () -> Int
+        let release: () -> Void
 
-    init(plans: PipelinePlans, backend: any Backend, tiling: Tiling, makeRoom: @escaping () -> Void) {
+        static var none: Others { Others(memory: { 0 }, release: {}) }
+    }
+
+    init(plans: PipelinePlans, backend: any Backend, tiling: Tiling, others: Others) {
         self.plans = plans
         self.backend = backend
         self.tiling = tiling
-        self.makeRoom = makeRoom
+        self.others = others
     }
 
     private var parts: PipelineParts { plans.parts }
     private var scale: Int { parts.autoencoder.downscale }
-
-    /// What decodes a picture of that many pixels: all of it, or a tile.
-    func decoderPlan(height: Int, width: Int) throws -> Plan {
-        try work(.decoder, height: height / scale, width: width / scale, plans.autoencoderDType).plan
-    }
-
-    /// Throws where a picture of that many pixels could never be decoded.
-    func checkRoom(height: Int, width: Int) throws {
-        try backend.checkRoom(for: decoderPlan(height: height, width: width), part: "decoder")
-    }
 
     // MARK: Decoding
 
@@ -48,12 +43,8 @@ struct LatentCoder {
 
     /// A loaded decoder for latents [1, h, w, c] of one size; see `decode`.
     func decoder(height: Int, width: Int) throws -> (HostTensor) throws -> HostTensor {
-        var attempts = Attempts(try load(work(.decoder, height: height, width: width, plans.autoencoderDType)))
-        return { latents in
-            try attempts.run(parts.autoencoder.latentScale.decoderInput(latents)) {
-                try load(work(.decoder, height: height, width: width, .float32))
-            }
-        }
+        var attempts = try attempts(.decoder, height: height, width: width)
+        return { latents in try attempts.run(parts.autoencoder.latentScale.decoderInput(latents)) }
     }
 
     // MARK: Encoding
@@ -62,10 +53,8 @@ struct LatentCoder {
     /// sampler's scale (diffusers `DiagonalGaussianDistribution.sample`).
     func encode(_ picture: HostTensor, pictures: Int, _ noise: inout NoiseSource) throws -> HostTensor {
         let (height, width) = (picture.shape[1] / scale, picture.shape[2] / scale)
-        var attempts = Attempts(try load(work(.encoder, height: height, width: width, plans.autoencoderDType)))
-        let moments = try attempts.run(picture) {
-            try load(work(.encoder, height: height, width: width, .float32))
-        }
+        var attempts = try attempts(.encoder, height: height, width: width)
+        let moments = try attempts.run(picture)
         return HostTensor.stacked(
             samples(moments, pictures: pictures, &noise).map(parts.autoencoder.latentScale.modelInput))
     }
@@ -93,137 +82,24 @@ struct LatentCoder {
         return HostTensor([1, moments.shape[1], moments.shape[2], channels], sampled)
     }
 
-    // MARK: Plans
+    // MARK: Loading
 
-    private enum Direction: String {
-        case encoder
-        case decoder
-    }
-
-    /// A network, and the tiles for which it runs.
-    private struct Work {
-        let direction: Direction
-        let graph: Graph
-        let plan: Plan
-        let grid: TileGrid
-    }
-
-    /// A network that is ready to run.
-    private final class Loaded {
-        let work: Work
-        private let run: (HostTensor) throws -> HostTensor
-        private let find: () throws -> CalderaError
-        private var failure: CalderaError?
-
-        /// - Parameter find: says what layer gave values that are not finite in the last run.
-        init(
-            _ work: Work, run: @escaping (HostTensor) throws -> HostTensor,
-            find: @escaping () throws -> CalderaError
-        ) {
-            self.work = work
-            self.run = run
-            self.find = find
+    private func attempts(_ direction: LatentWork.Direction, height: Int, width: Int) throws -> LatentAttempts {
+        func load(_ dtype: DType) throws -> LoadedLatentWork {
+            let left = backend.availableMemory
+            let alone = left.map { min($0 + others.memory(), backend.memoryLimit ?? .max) }
+            let choice = try work(direction, height: height, width: width, dtype, beside: left, alone: alone)
+            if !choice.keepsOthers { others.release() }
+            return try LoadedLatentWork(choice.work, on: backend)
         }
-
-        /// One latent or picture; nil where values are not finite.
-        func result(_ source: HostTensor) throws -> HostTensor? {
-            do {
-                let result = try run(source)
-                return result.isFinite ? result : nil
-            } catch let fault as SteppedTiles.NotFinite {
-                failure = fault.error
-                return nil
-            }
-        }
-
-        /// What to say of the last result that was nil.
-        func notFinite() throws -> CalderaError { try failure ?? find() }
-    }
-
-    /// A second attempt in fp32 where fp16's range is left, which holds for what comes after as well.
-    private struct Attempts {
-        private var loaded: Loaded?
-
-        init(_ loaded: Loaded) { self.loaded = loaded }
-
-        mutating func run(_ source: HostTensor, inFP32: () throws -> Loaded) throws -> HostTensor {
-            guard let first = loaded else { return try retry(source, inFP32) }
-            if let result = try first.result(source) { return result }
-            guard first.work.plan.dtype == .float16 else { throw try first.notFinite() }
-            return try retry(source, inFP32)
-        }
-
-        private mutating func retry(_ source: HostTensor, _ inFP32: () throws -> Loaded) throws -> HostTensor {
-            // The first attempt's memory is needed for the second.
-            loaded = nil
-            let second = try inFP32()
-            loaded = second
-            guard let result = try second.result(source) else { throw try second.notFinite() }
-            return result
-        }
-    }
-
-    /// For all of the picture, or for tiles of it where asked for or nothing else fits.
-    private func work(_ direction: Direction, height: Int, width: Int, _ dtype: DType) throws -> Work {
-        func work(tile: Int) throws -> Work {
-            let grid = TileGrid(height: height, width: width, tile: tile)
-            let (rows, columns) = (grid.rows.tile, grid.columns.tile)
-            let graph = try graph(direction, height: rows, width: columns, dtype)
-            return Work(direction: direction, graph: graph, plan: try plans.autoencoderPlan(graph), grid: grid)
-        }
-        if tiling == .on { return try work(tile: Self.tile) }
-        let whole = try work(tile: max(height, width))
-        if try tiling == .off || hasRoom(whole) { return whole }
-        makeRoom()
-        return try hasRoom(whole) ? whole : work(tile: Self.tile)
-    }
-
-    private func hasRoom(_ work: Work) throws -> Bool {
-        try backend.hasRoom(for: work.plan, weights: parts.autoencoderWeights)
-    }
-
-    private func load(_ work: Work) throws -> Loaded {
-        if try !hasRoom(work) { makeRoom() }
-        return work.grid.isWhole ? try whole(work) : try tiled(work)
-    }
-
-    private func whole(_ work: Work) throws -> Loaded {
-        let executable = try backend.load(
-            work.plan, weights: parts.autoencoderWeights, part: work.direction.rawValue)
-        let (name, result) = work.direction == .decoder ? ("latents", "picture") : ("picture", "moments")
-        return Loaded(work) { source in
-            try executable.write(name, source)
-            try executable.run(.prompt)
-            return try executable.read(result)
-        } find: {
-            CalderaError.notFinite(
-                try executable.firstNonFinite(.prompt), part: "vae \(work.direction.rawValue)", dtype: work.plan.dtype)
-        }
-    }
-
-    private func tiled(_ work: Work) throws -> Loaded {
-        let rows = work.grid.rows.extent
-        let all = try graph(work.direction, height: rows, width: work.grid.columns.extent, work.plan.dtype)
-        let steps = try SteppedTiles(whole: all, tile: work.graph, grid: work.grid)
-        let part = "vae \(work.direction.rawValue)"
-        return Loaded(work) { source in
-            try steps.run(source, weights: parts.autoencoderWeights, backend: backend, part: part)
-        } find: {
-            CalderaError.notFinite(nil, part: part, dtype: work.plan.dtype)
-        }
-    }
-
-    /// The network for latents of that size.
-    private func graph(_ direction: Direction, height: Int, width: Int, _ dtype: DType) throws -> Graph {
-        direction == .decoder
-            ? try plans.decoderGraph(height: height, width: width, dtype: dtype)
-            : try plans.pictureEncoderGraph(height: height * scale, width: width * scale, dtype: dtype)
+        return LatentAttempts(try load(plans.autoencoderDType)) { try load(.float32) }
     }
 }
 
 extension HostTensor {
     /// Entry `index` of the first axis, which the result keeps with extent 1.
     func entry(_ index: Int) -> HostTensor {
+        if shape[0] == 1 { return self }
         let single = Shape([1] + shape.extents.dropFirst())
         return HostTensor(single, Array(floats[index * single.count..<(index + 1) * single.count]))
     }
@@ -231,6 +107,7 @@ extension HostTensor {
     /// Tensors of one shape, along the first axis.
     package static func stacked(_ tensors: [HostTensor]) -> HostTensor {
         guard let first = tensors.first else { return HostTensor([0], [Float]()) }
+        if tensors.count == 1 { return first }
         let count = tensors.reduce(0) { $0 + $1.shape[0] }
         return HostTensor(Shape([count] + first.shape.extents.dropFirst()), tensors.flatMap(\.floats))
     }

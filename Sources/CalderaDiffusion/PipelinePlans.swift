@@ -124,26 +124,15 @@ extension Plan {
 extension Backend {
     /// Compiles a plan within the memory that is left: weights that do not fit stream.
     func load(_ plan: Plan, weights: any WeightSource, part: String) throws -> any Executable {
+        try load(plan, weights: weights, part: part, budget: availableMemory)
+    }
+
+    /// Compiles a plan within `budget` bytes; nil for no bound.
+    func load(_ plan: Plan, weights: any WeightSource, part: String, budget: Int?) throws -> any Executable {
         do {
-            return try compile(plan, weights: weights)
+            return try compile(plan, weights: weights, budget: budget)
         } catch let error as CalderaError {
             throw CalderaError("The \(part) cannot run: \(error.message)", kind: error.kind)
         }
-    }
-
-    /// Whether a plan fits the memory that is left, with its weights streamed if need be, as far as anybody knows.
-    func hasRoom(for plan: Plan, weights: any WeightSource) throws -> Bool {
-        guard let available = availableMemory else { return true }
-        return try forecast(plan, weights: weights, budget: available).total <= available
-    }
-
-    /// Throws before anything is allocated when a plan would not fit even with its weights streamed: a system that lends
-    /// more memory than it has would end the process later, without a word.
-    func checkRoom(for plan: Plan, part: String) throws {
-        let least = plan.arenaSize + plan.persistentSize
-        guard let available = availableMemory, least > available else { return }
-        throw CalderaError(
-            "The \(part) needs \(least >> 20) MiB at this size and \(name) has \(available >> 20) MiB left: "
-                + "choose a smaller picture or count, or a lower precision.")
     }
 }

@@ -34,7 +34,7 @@ package final class PreviewDecoder {
             return try decoder.run(first)
         }
         let plans = PipelinePlans(parts: parts, precision: precision, limits: backend.limits)
-        let coder = LatentCoder(plans: plans, backend: backend, tiling: .auto) {}
+        let coder = LatentCoder(plans: plans, backend: backend, tiling: .auto, others: .none)
         let run = try coder.decoder(height: first.shape[1], width: first.shape[2])
         decoder = (first.shape[1], first.shape[2], run)
         return try run(first)

@@ -3,7 +3,27 @@ import CalderaGraph
 /// What a sampling loop starts from: noise, or a picture with some.
 struct StartingLatents {
     let latents: HostTensor
-    let inpainting: DenoisingJob.Inpainting?
+    private let kept: Kept?
+
+    /// What is known of a picture of which a part is made anew.
+    private struct Kept {
+        /// [1, h, w, 1].
+        let mask: HostTensor
+        /// Latents of all of it, where a stage blends them in, and of what the mask leaves: fp32 [pictures, h, w, c].
+        let picture: HostTensor?
+        let masked: HostTensor
+        /// The noise in the first latents.
+        let noise: HostTensor
+    }
+
+    /// What a stage keeps of the picture; nil where it keeps nothing.
+    /// - Parameter concatenated: whether its UNet takes the mask as a channel of its own.
+    func inpainting(concatenated: Bool) -> DenoisingJob.Inpainting? {
+        kept.map { kept in
+            DenoisingJob.Inpainting(
+                mask: kept.mask, known: concatenated ? kept.masked : kept.picture ?? kept.masked, noise: kept.noise)
+        }
+    }
 }
 
 extension StartingLatents {
@@ -11,13 +31,16 @@ extension StartingLatents {
     /// the masked picture's latents (`StableDiffusionImg2ImgPipeline.prepare_latents`,
     /// `StableDiffusionInpaintPipeline.prepare_latents` and `prepare_mask_latents`). Every picture draws from its own
     /// stream, so that one of a batch equals the same picture made alone.
-    /// - Parameter concatenates: whether the UNet takes the mask as a channel of its own.
+    /// - Parameters:
+    ///   - concatenates: whether the first stage's UNet takes the mask as a channel of its own.
+    ///   - blends: whether any stage's UNet does not, and the picture is put back behind its steps.
     init(
-        _ source: SourcePicture?, schedule: Schedule, noise: inout NoiseSource, coder: LatentCoder, concatenates: Bool
+        _ source: SourcePicture?, schedule: Schedule, noise: inout NoiseSource, coder: LatentCoder, concatenates: Bool,
+        blends: Bool
     ) throws {
         guard let source else {
             latents = noise.drawFirst().scaled(schedule.initNoiseSigma)
-            inpainting = nil
+            kept = nil
             return
         }
         // A strength of 1 starts an inpainting from pure noise; the picture then matters only where it is put back.
@@ -31,14 +54,18 @@ extension StartingLatents {
             latents = drawn.scaled(schedule.initNoiseSigma)
         }
         guard let mask = source.mask else {
-            inpainting = nil
+            kept = nil
             return
         }
         // diffusers encodes the masked picture even where it is not used: the stream must advance all the same.
         let masked = try coder.encode(source.picture.hidden(by: mask), pictures: noise.shape[0], &noise)
-        inpainting = DenoisingJob.Inpainting(
-            mask: mask.nearest(height: noise.height, width: noise.width),
-            known: concatenates ? masked : known ?? masked, noise: drawn)
+        // Only a refiner behind an inpainting model asks for a picture that was not encoded: its sample must not move the
+        // stream on.
+        var aside = noise
+        let later = blends && known == nil ? try coder.encode(source.picture, pictures: noise.shape[0], &aside) : nil
+        kept = Kept(
+            mask: mask.nearest(height: noise.height, width: noise.width), picture: known ?? later, masked: masked,
+            noise: drawn)
     }
 }
 

@@ -50,7 +50,8 @@ struct DeviceMemoryPlan {
         let stateSize = StateSnapshot.size(plan) * (isStaged ? 2 : 1)
         let persistent = plan.persistentSize + stateSize
         let pieces = isStaged ? Uploader.stageCount * WeightStore.pieceSize(census.weights) : 0
-        let fixed = plan.arenaSize + persistent + census.scratchSize + pieces
+        let ports = device.mapsDeviceMemory ? 0 : DeviceMemoryPlan.largestPort(plan)
+        let fixed = plan.arenaSize + persistent + census.scratchSize + max(pieces, ports)
         let copies = isStaged ? 2 : 1
         layout = WeightLayout(
             census, budget: budget.map { $0 - fixed }, copies: copies,
@@ -63,7 +64,13 @@ struct DeviceMemoryPlan {
         forecast = MemoryForecast(
             weights: layout.chunkBytes, streaming: streaming, streamedWeights: layout.streamedSize,
             arena: plan.arenaSize, persistent: persistent, working: scratchSize,
-            staging: max(0, loading - streaming))
+            staging: max(loading - streaming, ports, 0))
+    }
+
+    /// Bytes of the buffer through which the host writes or reads the largest value where it does not see the device's
+    /// memory.
+    private static func largestPort(_ plan: Plan) -> Int {
+        (plan.inputs + plan.states + plan.outputs).map { $0.tensor.shape.count * $0.tensor.dtype.size }.max() ?? 0
     }
 }
 

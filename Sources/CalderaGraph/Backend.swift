@@ -32,6 +32,13 @@ public protocol Backend: AnyObject {
     /// Bytes that a further executable could use under `memoryLimit`, or nil where nobody knows.
     var availableMemory: Int? { get }
 
+    /// Whether `memoryLimit` bounds the host's own memory, so that what a pipeline keeps there counts as well.
+    var countsHostMemory: Bool { get }
+
+    /// Counts host memory that work on this backend keeps beside its executables, where `countsHostMemory` says so: bytes
+    /// that were taken, or, negative, that were given back.
+    func countHostMemory(_ bytes: Int)
+
     /// What `compile` would allocate, without allocating or reading any of it. Where the weights do not all fit
     /// `budget` bytes (nil: no bound), as many as fit stay in memory and the rest stream. Where not even that fits, the
     /// forecast is of the least that works, and its total is above the budget. Throws when a node has no kernel.
@@ -48,6 +55,10 @@ public protocol Backend: AnyObject {
 }
 
 extension Backend {
+    public var countsHostMemory: Bool { false }
+
+    public func countHostMemory(_ bytes: Int) {}
+
     /// Compiles within the memory that is left.
     public func compile(_ plan: Plan, weights: any WeightSource) throws -> any Executable {
         try compile(plan, weights: weights, budget: availableMemory)

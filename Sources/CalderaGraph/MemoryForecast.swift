@@ -12,9 +12,12 @@ public struct MemoryForecast: Sendable, Equatable {
     public var working: Int
     /// What loading the weights takes beside all that, beyond what `working` can lend it.
     public var staging: Int
+    /// What a pipeline keeps in memory that the backend counts, beside executables: values that wait for the next one.
+    public var waiting: Int
 
     public init(
-        weights: Int, streaming: Int, streamedWeights: Int, arena: Int, persistent: Int, working: Int, staging: Int
+        weights: Int, streaming: Int, streamedWeights: Int, arena: Int, persistent: Int, working: Int, staging: Int,
+        waiting: Int = 0
     ) {
         self.weights = weights
         self.streaming = streaming
@@ -23,10 +26,11 @@ public struct MemoryForecast: Sendable, Equatable {
         self.persistent = persistent
         self.working = working
         self.staging = staging
+        self.waiting = waiting
     }
 
     /// The peak: what `Backend.peakMemory` grows by while the plan is compiled and run.
-    public var total: Int { weights + streaming + arena + persistent + working + staging }
+    public var total: Int { weights + streaming + arena + persistent + working + staging + waiting }
 
     /// Throws when even the least that works is above the budget.
     package func check(budget: Int?, on backend: String) throws {

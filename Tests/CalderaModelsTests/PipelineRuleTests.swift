@@ -65,6 +65,38 @@ import Testing
         return HostTensor([1, 48, 64, 1], values)
     }()
 
+    @Test("A refiner behind an inpainting UNet puts the whole picture back, not the masked one")
+    func refinedInpainting() throws {
+        try GoldenModel.withParts(of: "sdxl_inpaint") { parts in
+            try GoldenModel.withParts(of: "refiner") { refiner in
+                let pipeline = try DiffusionPipeline(
+                    parts: parts, refiner: refiner, backend: CPUBackend(), precision: .fp32)
+                var request = PipelineRequest.small(scheduler: "euler")
+                (request.steps, request.refinerStart) = (10, 0.6)
+                let (height, width) = (request.height, request.width)
+                let picture = HostTensor.scene(height: height, width: width)
+                // The right half is made anew.
+                let mask = HostTensor(
+                    [1, height, width, 1], (0..<height * width).map { $0 % width < width / 2 ? 0 : Float(1) })
+                request.source = SourcePicture(picture: picture, mask: mask, strength: 0.8)
+                let result = try pipeline.run(request).latents
+                let known = try pipeline.encode(picture, seed: 1)
+                func left(_ latents: HostTensor) -> HostTensor {
+                    let (columns, channels) = (latents.shape[2], latents.shape[3])
+                    let values = latents.floats.enumerated().filter {
+                        $0.offset / channels % columns < columns / 2
+                    }
+                    return HostTensor([values.count], values.map(\.element))
+                }
+                #expect(relativeL2(left(result), left(known)) < 1e-5)
+                #expect(relativeL2(result, known) > 1e-2)
+                // From pure noise, where the base model never takes the picture as a whole, it is there to be put back.
+                request.source = SourcePicture(picture: picture, mask: mask, strength: 1)
+                #expect(try pipeline.run(request).latents.floats.allSatisfy(\.isFinite))
+            }
+        }
+    }
+
     @Test("Variation seeds at their ends, and in between") func variations() throws {
         try GoldenModel.withParts(of: "sd15") { parts in
             let pipeline = try pipeline(parts)

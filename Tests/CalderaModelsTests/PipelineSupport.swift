@@ -83,7 +83,11 @@ final class RecordingBackend: Backend {
         set { base.memoryLimit = newValue }
     }
 
+    var countsHostMemory: Bool { base.countsHostMemory }
+
     func resetPeakMemory() { base.resetPeakMemory() }
+
+    func countHostMemory(_ bytes: Int) { base.countHostMemory(bytes) }
 
     func forecast(_ plan: Plan, weights: any WeightSource, budget: Int?) throws -> MemoryForecast {
         try base.forecast(plan, weights: weights, budget: budget)

@@ -17,7 +17,11 @@ public final class ProfilingBackend: Backend {
         set { backend.memoryLimit = newValue }
     }
 
+    public var countsHostMemory: Bool { backend.countsHostMemory }
+
     public func resetPeakMemory() { backend.resetPeakMemory() }
+
+    public func countHostMemory(_ bytes: Int) { backend.countHostMemory(bytes) }
 
     public func forecast(_ plan: Plan, weights: any WeightSource, budget: Int?) throws -> MemoryForecast {
         try backend.forecast(plan, weights: weights, budget: budget)

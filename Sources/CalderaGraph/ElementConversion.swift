@@ -1,13 +1,11 @@
-import CalderaGraph
-
 /// Converts runs of elements between the types of files, host and device.
 ///
 /// The half-precision conversions work on the bits of eight numbers at a time: a baseline x86-64 build has no
 /// instruction for them.
-enum ElementConversion {
+package enum ElementConversion {
     /// Converts `count` elements. True unless a finite number became infinite.
     @discardableResult
-    static func convert(
+    package static func convert(
         _ source: UnsafeRawPointer, _ sourceType: DType, to target: UnsafeMutableRawPointer, _ targetType: DType,
         count: Int
     ) -> Bool {
@@ -23,6 +21,8 @@ enum ElementConversion {
             return narrow(source, to: target, count) { (bits: SIMD8<UInt32>) in bits }
         case (.bfloat16, .float16):
             return narrow(source, to: target, count) { (bits: SIMD8<UInt16>) in widenedBrain(bits) }
+        case (.float32, .bfloat16):
+            each(source, to: target, count) { (bits: SIMD8<UInt32>) in narrowedBrain(bits) }
         default:
             preconditionFailure("no conversion from \(sourceType) to \(targetType) is ever asked for")
         }
@@ -72,6 +72,14 @@ enum ElementConversion {
     @inline(__always)
     private static func widenedBrain(_ bits: SIMD8<UInt16>) -> SIMD8<UInt32> {
         SIMD8<UInt32>(truncatingIfNeeded: bits) &<< 16
+    }
+
+    /// To the nearest, ties to even; a NaN stays one.
+    @inline(__always)
+    private static func narrowedBrain(_ bits: SIMD8<UInt32>) -> SIMD8<UInt16> {
+        var rounded = (bits &+ 0x7fff &+ ((bits &>> 16) & 1)) &>> 16
+        rounded.replace(with: (bits &>> 16) | 0x40, where: (bits & 0x7fff_ffff) .> 0x7f80_0000)
+        return SIMD8<UInt16>(truncatingIfNeeded: rounded)
     }
 
     /// fp16 to fp32: exponent and fraction in place, then times 2^112, which also makes subnormal numbers normal.

@@ -57,29 +57,33 @@ package struct TileMosaic {
     private let scale: Int
     private let channels: Int
     private let shape: Shape
+    /// Of each row and column, what all tiles together weigh there.
+    private let rowTotals: [Float]
+    private let columnTotals: [Float]
     private var sums: [Float]
-    private var weights: [Float]
 
     package init(_ grid: TileGrid, channels: Int, scale: Int) {
         self.grid = grid
         self.scale = scale
         self.channels = channels
         shape = [1, grid.rows.extent * scale, grid.columns.extent * scale, channels]
+        rowTotals = grid.rows.totals(scale: scale)
+        columnTotals = grid.columns.totals(scale: scale)
         sums = [Float](repeating: 0, count: shape.count)
-        weights = [Float](repeating: 0, count: shape.count / channels)
     }
 
     /// Adds what was computed of the tile at `origin`.
     package mutating func add(_ tile: HostTensor, at origin: (row: Int, column: Int)) {
-        let rowWeights = ramp(grid.rows, at: origin.row)
-        let columnWeights = ramp(grid.columns, at: origin.column)
+        let (top, left) = (origin.row * scale, origin.column * scale)
+        let rowWeights = grid.rows.ramp(at: origin.row, scale: scale)
+        let columnWeights = grid.columns.ramp(at: origin.column, scale: scale)
         let values = tile.floats
         for row in rowWeights.indices {
-            let start = (origin.row * scale + row) * shape[2] + origin.column * scale
+            let start = (top + row) * shape[2] + left
+            let rowWeight = rowWeights[row] / rowTotals[top + row]
             for column in columnWeights.indices {
-                let weight = rowWeights[row] * columnWeights[column]
+                let weight = rowWeight * columnWeights[column] / columnTotals[left + column]
                 let source = (row * columnWeights.count + column) * channels
-                weights[start + column] += weight
                 for channel in 0..<channels {
                     sums[(start + column) * channels + channel] += weight * values[source + channel]
                 }
@@ -88,20 +92,31 @@ package struct TileMosaic {
     }
 
     /// The whole plane, [1, H, W, C].
-    package func result() -> HostTensor {
-        HostTensor(shape, sums.indices.map { sums[$0] / weights[$0 / channels] })
-    }
+    package func result() -> HostTensor { HostTensor(shape, sums) }
+}
 
-    /// The weight of each row or column of the tile that starts at `start`.
-    private func ramp(_ axis: TileGrid.Axis, at start: Int) -> [Float] {
-        let starts = axis.starts
-        let before = starts.last { $0 < start }.map { ($0 + axis.tile - start) * scale }
-        let after = starts.first { $0 > start }.map { (start + axis.tile - $0) * scale }
-        let length = axis.tile * scale
+extension TileGrid.Axis {
+    /// The weight of each row or column of the tile that starts at `start`, before it is shared with its neighbours.
+    fileprivate func ramp(at start: Int, scale: Int) -> [Float] {
+        let starts = starts
+        let before = starts.last { $0 < start }.map { ($0 + tile - start) * scale }
+        let after = starts.first { $0 > start }.map { (start + tile - $0) * scale }
+        let length = tile * scale
         return (0..<length).map { index in
             let rising = before.map { (Float(index) + 0.5) / Float($0) } ?? 1
             let falling = after.map { (Float(length - index) - 0.5) / Float($0) } ?? 1
             return min(1, rising, falling)
         }
+    }
+
+    /// The sum of all tiles' ramps at each row or column.
+    fileprivate func totals(scale: Int) -> [Float] {
+        var totals = [Float](repeating: 0, count: extent * scale)
+        for start in starts {
+            for (index, weight) in ramp(at: start, scale: scale).enumerated() {
+                totals[start * scale + index] += weight
+            }
+        }
+        return totals
     }
 }
