@@ -142,12 +142,14 @@ private struct ExactJSONParser {
 
     private mutating func number() throws -> ExactJSON {
         let start = position
-        while let byte = peek, byte >= 0x2B, byte <= 0x39 || byte | 0x20 == UInt8(ascii: "e") { position += 1 }
+        while let byte = peek, Self.numberBytes.contains(byte) { position += 1 }
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
         if let integer = Int(text) { return .integer(integer) }
         guard let double = Double(text), double.isFinite else { throw Malformed() }
         return .number(double)
     }
+
+    private static let numberBytes = Set("+-.0123456789eE".utf8)
 
     private mutating func word(_ word: StaticString, _ value: ExactJSON) throws -> ExactJSON {
         let text = "\(word)".utf8
