@@ -90,3 +90,113 @@ private func mixedDifferences(_ tokenizer: some TextTokenizer, _ results: Tokeni
         }
     }
 }
+
+private struct Pieces: Decodable {
+    let tokens: [String]
+    let scores: [Float]
+    let types: [Int32]
+    let texts: [String]
+    let ids: String
+    let decoded: String
+    let shown: [[Int32]]
+}
+
+@Suite struct PieceTokenizerTests {
+    private func sentencePiece(_ golden: Pieces) throws -> SentencePieceBPE {
+        try SentencePieceBPE(
+            tokens: golden.tokens, scores: golden.scores, types: golden.types, addPrefixSpace: true, bos: 1, eos: 2)
+    }
+
+    @Test func sentencePiecesEqualTheReference() throws {
+        let golden: Pieces = try TokenizerGolden.load("sentencepiece.json")
+        let tokenizer = try sentencePiece(golden)
+        #expect(golden.texts.count >= 1000)
+        #expect(tokenizer.vocabularySize == golden.tokens.count)
+        let (ids, decoded) = (TokenizerGolden.parts(golden.ids), TokenizerGolden.parts(golden.decoded))
+        for (index, text) in golden.texts.enumerated() {
+            let found = try tokenizer.encode(text, addSpecialTokens: false)
+            #expect(TokenizerGolden.sum(found) == ids[index], "\(text.debugDescription): \(found)")
+            let written = tokenizer.decode(found, skipSpecialTokens: true)
+            #expect(TokenizerGolden.sum(written) == decoded[index], "\(text.debugDescription): \(written)")
+        }
+        for (text, ids) in zip(golden.texts, golden.shown) {
+            #expect(try tokenizer.encode(text, addSpecialTokens: true) == [1] + ids)
+        }
+    }
+
+    /// Every stretch of text between spelled-out tokens starts with a space of its own, as in llama.cpp.
+    @Test func spelledOutTokensAreFound() throws {
+        let golden: Pieces = try TokenizerGolden.load("sentencepiece.json")
+        let tokenizer = try sentencePiece(golden)
+        let long = try #require(golden.tokens.firstIndex(of: "<|long|>").map(Int32.init))
+        func plain(_ text: String) throws -> [Int32] { try tokenizer.encode(text, addSpecialTokens: false) }
+        #expect(try plain("a <|long|>\ntag: <s>b</s>") == plain("a ") + [long] + plain("\ntag: ") + [1] + plain("b") + [2])
+        let ids = try tokenizer.encode("tag: <|long|> x</s>", addSpecialTokens: true)
+        #expect(tokenizer.decode(ids, skipSpecialTokens: true) == "tag: <|long|>  x")
+        #expect(tokenizer.decode(ids, skipSpecialTokens: false) == "<s> tag: <|long|>  x</s>")
+    }
+
+    @Test func piecesWithoutBytesAreUnknownOrErrors() throws {
+        let tokens = ["<unk>", "a", "b", "ab"]
+        let known = try SentencePieceBPE(
+            tokens: tokens, scores: [0, 0, 0, -1], types: [2, 1, 1, 1], addPrefixSpace: false, bos: nil, eos: nil)
+        #expect(try known.encode("abxyab", addSpecialTokens: true) == [3, 0, 3])
+        let strict = try SentencePieceBPE(
+            tokens: tokens, scores: [0, 0, 0, -1], types: [], addPrefixSpace: false, bos: nil, eos: nil)
+        #expect(throws: CalderaError.self) { try strict.encode("abx", addSpecialTokens: true) }
+        #expect(throws: CalderaError.self) {
+            try SentencePieceBPE(tokens: tokens, scores: [0], types: [], addPrefixSpace: false, bos: nil, eos: nil)
+        }
+        #expect(throws: CalderaError.self) {
+            try SentencePieceBPE(
+                tokens: tokens, scores: [0, 0, 0, 0], types: [], addPrefixSpace: false, bos: 4, eos: nil)
+        }
+    }
+
+    /// The same tokenizers from a GGUF file's lists as from their files.
+    @Test(arguments: [("gpt2", "gpt-2"), ("llama3", "llama-bpe")])
+    func listsEqualTheFile(style: String, pattern: String) throws {
+        let file = try TokenizerFile(path: TokenizerGolden.url("\(style).json").path)
+        let json = try JSONConfig(contentsOf: TokenizerGolden.url("\(style).json").path)
+        let model = try json.object("model")
+        let merges: [String] = try {
+            guard case .array(let items)? = model.value("merges") else { return [] }
+            return items.compactMap { item in
+                switch item {
+                case .string(let line): line
+                case .array(let sides): sides.compactMap { if case .string(let side) = $0 { side } else { nil } }
+                        .joined(separator: " ")
+                default: nil
+                }
+            }
+        }()
+        // Byte-level pieces are distinct to Swift's strings as well.
+        var tokens = [String](repeating: "", count: file.vocabularySize)
+        let vocabulary = try model.object("vocab")
+        for key in vocabulary.keys { tokens[try vocabulary.int(key)] = key }
+        var types = [Int32](repeating: 1, count: tokens.count)
+        guard case .array(let added)? = json.value("added_tokens") else { return }
+        for item in added {
+            guard case .object(let token) = item else { continue }
+            let config = JSONConfig(token, path: "added")
+            tokens[try config.int("id")] = try config.string("content")
+            types[try config.int("id")] = 3
+        }
+        let last = Int32(tokens.count - 1)
+        let bos = style == "llama3" ? last - 1 : last
+        let lists = try TokenizerFile(
+            tokens: tokens, merges: merges, types: types, pattern: pattern, bos: bos,
+            addBeginningOfText: style == "llama3", eos: last)
+        #expect((lists.beginningOfText, lists.endOfText) == (bos, last))
+        for text in try TokenizerGolden.load("texts.json") as [String] {
+            let ids = try file.encode(text, addSpecialTokens: true)
+            #expect(try lists.encode(text, addSpecialTokens: true) == ids, "\(text.debugDescription)")
+            #expect(lists.decode(ids, skipSpecialTokens: true) == file.decode(ids, skipSpecialTokens: true))
+        }
+        #expect(throws: CalderaError.self) {
+            try TokenizerFile(
+                tokens: tokens, merges: merges, types: types, pattern: "unheard-of", bos: nil, addBeginningOfText: false,
+                eos: nil)
+        }
+    }
+}

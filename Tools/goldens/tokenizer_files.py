@@ -205,10 +205,10 @@ def variants(files):
     yield replaced("lower case tokens", "llama2", normalizer={"type": "Lowercase"}, added_tokens=llama["added_tokens"][:3] + marked)
     alone = {piece: id for piece, id in llama["model"]["vocab"].items() if not (piece.startswith("<0x") and id % 3)}
     merges = llama["model"]["merges"]
-    yield replaced("some bytes", "llama2", model=bpe(alone, merges, unk_token="<unk>", byte_fallback=True))
-    yield replaced("unknown", "llama2", model=bpe(alone, merges, unk_token="<unk>"))
-    yield replaced("fused unknown", "llama2", model=bpe(alone, merges, unk_token="<unk>", fuse_unk=True))
-    yield replaced("left out", "llama2", model=bpe(alone, merges))
+    yield replaced("some bytes", "llama2", added_tokens=[], model=bpe(alone, merges, unk_token="<unk>", byte_fallback=True))
+    yield replaced("unknown", "llama2", added_tokens=[], model=bpe(alone, merges, unk_token="<unk>"))
+    yield replaced("fused unknown", "llama2", added_tokens=[], model=bpe(alone, merges, unk_token="<unk>", fuse_unk=True))
+    yield replaced("left out", "llama2", added_tokens=[], model=bpe(alone, merges))
     # A vocabulary in which the end of a word is marked, and one in which its inside is.
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -276,7 +276,9 @@ def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     texts = strings()
     if not (FOLDER / "qwen2.json").exists():
-        for name, content in styles(LINES * 2 + texts[len(LINES):][::2]):
+        marks = ["<|", "<s>", "</s>", "<unk>", "<mask>", "<Word>", "<0x"]
+        usable = [text for text in LINES * 2 + texts[len(LINES):][::2] if not any(mark in text for mark in marks)]
+        for name, content in styles(usable):
             write(f"{name}.json", content)
     files = {name: json.loads((FOLDER / f"{name}.json").read_text())
              for name in ["llama2", "llama_metaspace", "gpt2", "llama3", "qwen2", "captions"]}

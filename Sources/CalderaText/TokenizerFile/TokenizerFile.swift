@@ -67,7 +67,10 @@ package struct TokenizerFile: TextTokenizer {
         for (piece, id) in parts.model.ids {
             contents[Int(id)] = ScalarText(String(decoding: piece, as: UTF8.self))
         }
-        for token in added { contents[Int(token.id)] = token.content }
+        let keys = try added.map { token in
+            token.isNormalized ? try parts.normalizer?.normalize(token.content) ?? token.content : token.content
+        }
+        for (token, key) in zip(added, keys) { contents[Int(token.id)] = key }
         vocabularySize = contents.count
         beginningOfText = parts.beginning
         endOfText = parts.end
@@ -78,11 +81,9 @@ package struct TokenizerFile: TextTokenizer {
         decoder = parts.decoder
         self.contents = contents
         special = Set(added.filter(\.isSpecial).map(\.id))
-        typed = AddedTokenFinder(added.filter { !$0.isNormalized }.map { ($0.content, $0) })
-        normalized = AddedTokenFinder(
-            try added.filter(\.isNormalized).map {
-                (try parts.normalizer?.normalize($0.content) ?? $0.content, $0)
-            })
+        let tokens = Array(zip(keys, added))
+        typed = AddedTokenFinder(tokens.filter { !$0.1.isNormalized })
+        normalized = AddedTokenFinder(tokens.filter(\.1.isNormalized))
     }
 
     package func encode(_ text: String, addSpecialTokens: Bool) throws -> [Int32] {
