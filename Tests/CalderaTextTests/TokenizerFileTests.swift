@@ -48,16 +48,18 @@ private func differences(
         var wrong: [String] = []
         if TokenizerGolden.sum(plain) != ids[index] { wrong.append("ids \(plain)") }
         if let special, TokenizerGolden.sum(all) != special[index] { wrong.append("ids with special tokens \(all)") }
-        if wrong.isEmpty, TokenizerGolden.sum(text) != decoded[index] { wrong.append("decoded \(text.debugDescription)") }
-        return wrong.isEmpty ? nil : "\(texts[index].debugDescription): \(wrong.joined(separator: ", "))"
+        if wrong.isEmpty, TokenizerGolden.sum(text) != decoded[index] { wrong.append("decoded \(escaped(text))") }
+        return wrong.isEmpty ? nil : "\(escaped(texts[index])): \(wrong.joined(separator: ", "))"
     }
 }
+
+private func escaped(_ text: String) -> String { text.unicodeScalars.map { $0.escaped(asASCII: true) }.joined() }
 
 private func mixedDifferences(_ tokenizer: some TextTokenizer, _ results: TokenizerGolden.Results) -> [String] {
     results.mixed.enumerated().compactMap { index, item in
         let text = tokenizer.decode(item.ids, skipSpecialTokens: index * 2 >= results.mixed.count)
         let isEqual = text.unicodeScalars.elementsEqual(item.text.unicodeScalars)
-        return isEqual ? nil : "\(item.ids): \(text.debugDescription), not \(item.text.debugDescription)"
+        return isEqual ? nil : "\(item.ids): \(escaped(text)), not \(escaped(item.text))"
     }
 }
 
@@ -70,7 +72,7 @@ private func mixedDifferences(_ tokenizer: some TextTokenizer, _ results: Tokeni
         let tokenizer = try TokenizerFile(path: TokenizerGolden.url("\(style).json").path)
         #expect(texts.count >= 3000)
         #expect(tokenizer.vocabularySize == results.vocabularySize)
-        #expect(try differences(tokenizer, results, texts) == [])
+        #expect(try differences(tokenizer, results, texts).prefix(3) == [])
         #expect(mixedDifferences(tokenizer, results) == [])
         for (text, ids) in zip(texts, results.shown) {
             #expect(try tokenizer.encode(text, addSpecialTokens: true) == ids, "\(text.debugDescription)")
@@ -85,7 +87,7 @@ private func mixedDifferences(_ tokenizer: some TextTokenizer, _ results: Tokeni
             let tokenizer = try TokenizerFile(json: variant.file())
             #expect(tokenizer.vocabularySize == variant.results.vocabularySize, "\(variant.name)")
             let found = try differences(tokenizer, variant.results, golden.texts)
-            #expect(found == [], "\(variant.name)")
+            #expect(found.prefix(3) == [], "\(variant.name)")
             #expect(mixedDifferences(tokenizer, variant.results) == [], "\(variant.name)")
         }
     }
@@ -159,7 +161,7 @@ private struct Pieces: Decodable {
         let file = try TokenizerFile(path: TokenizerGolden.url("\(style).json").path)
         let json = try JSONConfig(contentsOf: TokenizerGolden.url("\(style).json").path)
         let model = try json.object("model")
-        let merges: [String] = try {
+        let merges: [String] = {
             guard case .array(let items)? = model.value("merges") else { return [] }
             return items.compactMap { item in
                 switch item {
