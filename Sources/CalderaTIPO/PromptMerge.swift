@@ -19,12 +19,11 @@ struct PromptMerge {
             if case .tags(let tags) = value { parsed[key] = .tags(tags.filter { !bans.bans($0) }) }
         }
         let general = mergedTags(parsed, &random)
-        let before = text.items(".")
-        let extended = mergedSentences(parsed, &random)
+        let (kept, made) = mergedSentences(parsed, &random)
         parsed["general"] = .tags(general)
-        parsed["extended"] = .text(extended.joined(". "))
+        parsed["extended"] = .text((kept + made).withoutRepeats().joined(". "))
         if parsed["generated"] != nil {
-            let made = parsed.text("generated").items(".").filter { !before.contains($0) }.prefix(length.mostSentences)
+            let made = parsed.text("generated").items(".").filter { !kept.contains($0) }.prefix(length.mostSentences)
             if !made.isEmpty { parsed["generated"] = .text(Array(made).withoutRepeats().joined(". ")) }
         }
     }
@@ -41,7 +40,10 @@ struct PromptMerge {
         return (kept + made).withoutRepeats()
     }
 
-    private func mergedSentences(_ parsed: ParsedPrompt, _ random: inout PythonRandom) -> [PythonText] {
+    /// The sentences that there were, the last perhaps finished, and the new ones.
+    private func mergedSentences(
+        _ parsed: ParsedPrompt, _ random: inout PythonRandom
+    ) -> (kept: [PythonText], made: [PythonText]) {
         var kept = text.items(".")
         var made = parsed.text("extended").items(".").filter { !kept.contains($0) }
         // The first new sentence may be the last old one, finished.
@@ -56,7 +58,7 @@ struct PromptMerge {
         if kept.count + made.count > length.mostSentences {
             made = Array(made.prefix(max(length.mostSentences - kept.count, 0)))
         }
-        return (kept + made).withoutRepeats()
+        return (kept, made)
     }
 
     /// Whether there is as much as the length asks for, and not absurdly much.

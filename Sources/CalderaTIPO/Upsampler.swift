@@ -100,7 +100,8 @@ package struct Upsampler {
         let sections = run.passes.isEmpty ? untouched(request) : run.result
         let extended = sections.text("extended")
         if run.bannedCount > 0, sections.tags("tag").isEmpty, sections.mainTags.isEmpty, extended.isEmpty {
-            throw CalderaError.usage("The bans \(request.bans.joined(separator: ", ")) leave no tag: make them narrower.")
+            throw CalderaError.usage(
+                "The bans \(request.bans.joined(separator: ", ")) leave no tag: make them narrower.")
         }
         return UpsampledPrompt(
             prompt: request.form.apply(sections).string, tags: sections.mainTags.map(\.string),

@@ -132,7 +132,8 @@ private struct Pieces: Decodable {
         let tokenizer = try sentencePiece(golden)
         let long = try #require(golden.tokens.firstIndex(of: "<|long|>").map(Int32.init))
         func plain(_ text: String) throws -> [Int32] { try tokenizer.encode(text, addSpecialTokens: false) }
-        #expect(try plain("a <|long|>\ntag: <s>b</s>") == plain("a ") + [long] + plain("\ntag: ") + [1] + plain("b") + [2])
+        #expect(
+            try plain("a <|long|>\ntag: <s>b</s>") == plain("a ") + [long] + plain("\ntag: ") + [1] + plain("b") + [2])
         let ids = try tokenizer.encode("tag: <|long|> x</s>", addSpecialTokens: true)
         #expect(tokenizer.decode(ids, skipSpecialTokens: true) == "tag: <|long|>  x")
         #expect(tokenizer.decode(ids, skipSpecialTokens: false) == "<s> tag: <|long|>  x</s>")
@@ -166,7 +167,8 @@ private struct Pieces: Decodable {
             return items.compactMap { item in
                 switch item {
                 case .string(let line): line
-                case .array(let sides): sides.compactMap { if case .string(let side) = $0 { side } else { nil } }
+                case .array(let sides):
+                    sides.compactMap { if case .string(let side) = $0 { side } else { nil } }
                         .joined(separator: " ")
                 default: nil
                 }
@@ -197,7 +199,8 @@ private struct Pieces: Decodable {
         }
         #expect(throws: CalderaError.self) {
             try TokenizerFile(
-                tokens: tokens, merges: merges, types: types, pattern: "unheard-of", bos: nil, addBeginningOfText: false,
+                tokens: tokens, merges: merges, types: types, pattern: "unheard-of", bos: nil,
+                addBeginningOfText: false,
                 eos: nil)
         }
     }

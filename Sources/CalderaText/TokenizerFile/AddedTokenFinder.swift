@@ -73,8 +73,9 @@ struct AddedTokenFinder: Sendable {
         return startsInside || range.upperBound < text.count && text[range.upperBound].isRustWord
     }
 
-    private static func widened(_ range: Range<Int>, _ token: AddedToken, _ text: ScalarText, from start: Int) -> Range<Int>
-    {
+    private static func widened(_ range: Range<Int>, _ token: AddedToken, _ text: ScalarText, from start: Int) -> Range<
+        Int
+    > {
         var (lower, upper) = (range.lowerBound, range.upperBound)
         while token.stripsLeft, lower > start, text[lower - 1].properties.isWhitespace { lower -= 1 }
         while token.stripsRight, upper < text.count, text[upper].properties.isWhitespace { upper += 1 }

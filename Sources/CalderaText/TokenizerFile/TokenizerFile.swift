@@ -61,7 +61,8 @@ package struct TokenizerFile: TextTokenizer {
         let last = max(parts.model.ids.values.max() ?? -1, added.map(\.id).max() ?? -1)
         // A table of texts by id follows: gaps in it are well, but not a table for one stray id.
         guard last < 1 << 24 else {
-            throw CalderaError("\(path) gives a token the id \(last), which no model's table reaches: download it again.")
+            throw CalderaError(
+                "\(path) gives a token the id \(last), which no model's table reaches: download it again.")
         }
         var contents = [ScalarText?](repeating: nil, count: Int(last) + 1)
         for (piece, id) in parts.model.ids {

@@ -17,7 +17,8 @@ indirect enum TokenizerNormalizer: Sendable {
     case byteLevel
 
     private static let known = [
-        "Sequence", "Prepend", "Replace", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip", "StripAccents", "ByteLevel",
+        "Sequence", "Prepend", "Replace", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip", "StripAccents",
+        "ByteLevel",
     ]
 
     init(_ component: TokenizerComponent) throws {
@@ -80,8 +81,9 @@ extension TokenizerNormalizer.Form {
         case .nfc: ScalarText(string.precomposedStringWithCanonicalMapping)
         case .nfd: ScalarText(string.decomposedStringWithCanonicalMapping)
         // In two steps: Foundation's one step leaves half-width kana and their marks apart.
-        case .nfkc: ScalarText(
-            string.decomposedStringWithCompatibilityMapping.precomposedStringWithCanonicalMapping)
+        case .nfkc:
+            ScalarText(
+                string.decomposedStringWithCompatibilityMapping.precomposedStringWithCanonicalMapping)
         case .nfkd: ScalarText(string.decomposedStringWithCompatibilityMapping)
         }
     }
