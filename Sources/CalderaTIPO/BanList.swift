@@ -17,7 +17,7 @@ package struct BanList {
                     "The ban \"\(pattern)\" is not a regular expression: put a backslash before ( [ { + * ? | and the "
                         + "like if they are meant as they stand.")
             }
-            guard !pattern.isEmpty, !Self.matches(expression, "") else {
+            guard !pattern.isEmpty, !Self.probes.allSatisfy({ Self.matches(expression, $0) }) else {
                 throw CalderaError.usage("The ban \"\(pattern)\" matches every tag: make it narrower.")
             }
             return (PythonText(pattern), expression)
@@ -32,6 +32,9 @@ package struct BanList {
             tag.contains(text) || Self.matches(expression, string)
         }
     }
+
+    /// What matches all of these matches every tag: the empty text and each printable letter of ASCII.
+    private static let probes = [""] + (0x20...0x7E).map { String(Unicode.Scalar(UInt8($0))) }
 
     /// Whether the expression matches from the start of the text on: Python's `re.match`.
     private static func matches(_ expression: Regex<AnyRegexOutput>, _ text: String) -> Bool {
