@@ -126,6 +126,42 @@ private struct Pieces: Decodable {
         }
     }
 
+    @Test func modelFilesHoldTheSamePieces() throws {
+        let golden: Pieces = try TokenizerGolden.load("sentencepiece.json")
+        let model = try Data(contentsOf: TokenizerGolden.url("tokenizer.model"))
+        let folder = try TemporaryFolder()
+        try folder.write("tokenizer.model", model)
+        let plain = try SentencePieceBPE(folder: folder.url)
+        #expect((plain.beginningOfText, plain.endOfText) == (1, 2))
+        let size = golden.tokens.count
+        try folder.write("added_tokens.json", #"{"<|b|>": \#(size + 1), "<|a|>": \#(size), "<s>": 1}"#)
+        try folder.write("tokenizer_config.json", #"{"bos_token": {"content": "<s>"}, "eos_token": "<|b|>"}"#)
+        let tokenizer = try SentencePieceBPE(folder: folder.url)
+        #expect(tokenizer.vocabularySize == size + 2)
+        #expect(tokenizer.endOfText == Int32(size + 1))
+        let lists = try sentencePiece(golden)
+        for text in golden.texts {
+            #expect(try tokenizer.encode(text, addSpecialTokens: true) == lists.encode(text, addSpecialTokens: true))
+        }
+        #expect(try tokenizer.encode("<|a|>", addSpecialTokens: true) == [1, Int32(size)])
+        for (name, text) in [
+            ("added_tokens.json", #"{"<|a|>": 99999}"#), ("added_tokens.json", "[]"),
+            ("added_tokens.json", #"{"a": "b"}"#),
+            ("tokenizer_config.json", #"{"bos_token": "<nowhere>"}"#),
+        ] {
+            let bad = try TemporaryFolder()
+            try bad.write("tokenizer.model", model)
+            try bad.write(name, text)
+            let error = #expect(throws: CalderaError.self) { try SentencePieceBPE(folder: bad.url) }
+            #expect(error?.message.contains(name) == true)
+        }
+        for bytes in [Data(), model.prefix(1000), Data("nonsense".utf8), Data([0x0A, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F])] {
+            try folder.write("tokenizer.model", bytes)
+            let error = #expect(throws: CalderaError.self) { try SentencePieceBPE(folder: folder.url) }
+            #expect(error?.message.contains("tokenizer.model") == true)
+        }
+    }
+
     /// Every stretch of text between spelled-out tokens starts with a space of its own, as in llama.cpp.
     @Test func spelledOutTokensAreFound() throws {
         let golden: Pieces = try TokenizerGolden.load("sentencepiece.json")

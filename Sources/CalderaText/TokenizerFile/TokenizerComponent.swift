@@ -77,6 +77,13 @@ struct TokenizerComponent {
         return string
     }
 
+    /// The text of a token in a `tokenizer_config.json`: a string, or an object with its `content`.
+    func tokenName(_ key: String) throws -> String? {
+        guard let value = value(key) else { return nil }
+        if case .object = value { return try component(key)?.string("content") }
+        return try string(key)
+    }
+
     /// A string of one scalar.
     func scalar(_ key: String, default fallback: Unicode.Scalar? = nil) throws -> Unicode.Scalar {
         let scalars = try string(key, default: fallback.map { String($0) }).unicodeScalars

@@ -134,13 +134,9 @@ extension TokenizerFile {
         var beginning: Int32?
         var end: Int32?
 
-        /// The id of a token that a `tokenizer_config.json` names: a string, or an object with its `content`.
+        /// The id of a token that a `tokenizer_config.json` names.
         func id(_ key: String, of config: TokenizerComponent) throws -> Int32? {
-            guard let value = config.value(key) else { return nil }
-            let name =
-                if case .object = value {
-                    try config.component(key)?.string("content") ?? ""
-                } else { try config.string(key) }
+            guard let name = try config.tokenName(key) else { return nil }
             let content = ScalarText(name)
             guard let id = added.first(where: { $0.content == content })?.id ?? model.ids[content.utf8Bytes] else {
                 throw CalderaError("\(config.place): the tokenizer lacks the \(key) \(name): the files do not fit.")
