@@ -28,7 +28,7 @@ let package = Package(
             name: "CalderaFormats", dependencies: ["CalderaGraph", "CPNG"], resources: [.copy("Resources/Checkpoints")]),
         .target(name: "CalderaAdapters", dependencies: ["CalderaGraph", "CalderaFormats", "CalderaCPU"]),
         .target(name: "CalderaText", dependencies: ["CalderaGraph"]),
-        .target(name: "CalderaTIPO", dependencies: ["CalderaGraph", "CalderaText"]),
+        .target(name: "CalderaTIPO", dependencies: ["CalderaGraph"]),
         .target(name: "CalderaModels", dependencies: ["CalderaGraph"]),
         .target(
             name: "CalderaDiffusion", dependencies: ["CalderaGraph", "CalderaModels", "CalderaText"]),

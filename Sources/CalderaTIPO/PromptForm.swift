@@ -61,8 +61,8 @@ package struct PromptForm: Sendable {
 
     private static func placeholder(_ section: PythonText) -> PythonText { "<|" + section + "|>" }
 
-    /// `re.sub(r"<\|(?:(?!<\|.*\|>).)*\|>", "", form)`: takes out `<|`...`|>` within a line, from the last `<|` that the
-    /// line's last `|>` closes.
+    /// `re.sub(r"<\|(?:(?!<\|.*\|>).)*\|>", "", form)`: takes out `<|`...`|>` within a line where no other such place
+    /// starts inside.
     private static func withoutPlaceholders(_ form: [Unicode.Scalar]) -> [Unicode.Scalar] {
         let lines = form.split(separator: "\n", omittingEmptySubsequences: false)
         return Array(lines.map { withoutPlaceholders(line: Array($0)) }.joined(separator: ["\n"]))

@@ -3,6 +3,7 @@
 /// Reference: tipo-kgen, `tipo_runner`, `tipo_runner_generator` and `generate_with_retry`.
 package struct PromptRun {
     package struct Settings: Sendable {
+        /// Any seed is taken as it is, 0 too, in whose place tipo-kgen draws one.
         package var seed: UInt64 = 0
         package var sampling = CompletionSampling()
         /// How often an operation is asked again while it gives too little.

@@ -85,7 +85,8 @@ extension CaseIterable where Self: RawRepresentable, RawValue == String {
         if let found = Self(rawValue: name) { return found }
         let names = allCases.map(\.rawValue)
         throw CalderaError.usage(
-            "There is no \(what) \"\(name)\"\(NearNames.suggestion(name, names)); there are \(names.joined(separator: ", "))."
+            "There is no \(what) \"\(name)\"\(NearNames.suggestion(name, names)); there are "
+                + names.joined(separator: ", ") + "."
         )
     }
 }

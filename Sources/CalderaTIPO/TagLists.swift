@@ -38,8 +38,8 @@ package struct TagLists: Sendable {
         }
         if isEmpty {
             throw CalderaError.usage(
-                "\(folder.path) has no tag lists: it should hold copyrights.txt, meta.txt, artist.txt or characters.txt, "
-                    + "as tipo-kgen's folder tag-list does.")
+                "\(folder.path) has no tag lists: it should hold copyrights.txt, meta.txt, artist.txt or "
+                    + "characters.txt, as tipo-kgen's folder tag-list does.")
         }
     }
 

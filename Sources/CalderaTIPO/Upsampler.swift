@@ -1,7 +1,7 @@
 import CalderaGraph
 
 /// A short prompt that is to become a rich one.
-package struct UpsampleRequest {
+package struct UpsampleRequest: Sendable {
     /// Tags with commas between them, and a text of sentences; one of them may be empty.
     package var tags = ""
     package var text = ""

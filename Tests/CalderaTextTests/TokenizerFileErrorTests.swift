@@ -48,7 +48,7 @@ import Testing
     func unsupportedPatternsAreNamed(pattern: String) throws {
         let text = try #require(String(data: JSONEncoder().encode(pattern), encoding: .utf8))
         let members =
-            #""pre_tokenizer": {"type": "Split", "pattern": {"Regex": \#(text)}, "behavior": "Isolated", "invert": false}"#
+            #""pre_tokenizer": {"type": "Split", "pattern": {"Regex": \#(text)}, "behavior": "Isolated"}"#
         let message = message { _ = try tokenizer(members) }
         #expect(message.contains("the pattern \(pattern) is malformed or uses syntax"), "\(message)")
     }
@@ -89,6 +89,18 @@ import Testing
         #expect(try tokenizer("").endOfText == nil)
         let message = message { _ = try tokenizer("", config: #"{"bos_token": "<s>"}"#) }
         #expect(message.contains("bos_token <s>"))
+    }
+
+    /// Whatever its normalized form is called.
+    @Test func normalizedSpecialTokensAreLeftOut() throws {
+        let tokenizer = try tokenizer(
+            #""normalizer": {"type": "Prepend", "prepend": "b"}, "decoder": {"type": "Fuse"}, "#
+                + #""added_tokens": [{"id": 9, "content": "<s>", "special": true, "normalized": true}]"#)
+        let ids = try tokenizer.encode("<s>ab", addSpecialTokens: false)
+        #expect(ids == [9, 2])
+        #expect(tokenizer.vocabularySize == 10)
+        #expect(tokenizer.decode(ids, skipSpecialTokens: true) == "ab")
+        #expect(tokenizer.decode(ids + [5, 99, -1], skipSpecialTokens: false) == "b<s>ab")
     }
 
     /// To Swift's strings the Angstrom sign and the letter are one.

@@ -184,7 +184,8 @@ private struct PieceJoiner {
         if spelled.count == piece.count { return ids += spelled }
         guard let unknown = table.unknown else {
             throw CalderaError(
-                "The tokenizer has no piece for \"\(String(decoding: piece, as: UTF8.self))\": leave it out of the text."
+                "The tokenizer has no piece for \"\(String(decoding: piece, as: UTF8.self))\": "
+                    + "leave it out of the text."
             )
         }
         if ids.last != unknown { ids.append(unknown) }

@@ -44,7 +44,8 @@ struct SentencePieceFile {
         }
         guard rules == 0, !removesSpaces else {
             throw CalderaError(
-                "\(path) rewrites text before it encodes it, which is not supported; use a folder with a tokenizer.json."
+                "\(path) rewrites text before it encodes it, which is not supported; "
+                    + "use a folder with a tokenizer.json."
             )
         }
     }

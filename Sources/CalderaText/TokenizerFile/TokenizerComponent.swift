@@ -2,7 +2,8 @@ import CalderaGraph
 
 /// One object of a tokenizer file (a normalizer, a decoder, an added token) with typed access to its members.
 ///
-/// A member that is absent and one that is null are the same; of members with one name the last counts. Errors name the file, the object and the member.
+/// A member that is absent and one that is null are the same; of members with one name the last counts. Errors name the
+/// file, the object and the member.
 struct TokenizerComponent {
     /// The file and the place in it, for messages: `tokenizer.json (pre_tokenizer)`.
     let place: String

@@ -1,7 +1,7 @@
 import CalderaGraph
 
 extension TokenizerFile {
-    /// How a byte-level tokenizer of a GGUF file cuts text into words: the values of `tokenizer.ggml.pre` that are known.
+    /// How a byte-level tokenizer of a GGUF file cuts text into words: the known values of `tokenizer.ggml.pre`.
     package enum WordPattern: String, CaseIterable, Sendable {
         case gpt2 = "gpt-2"
         case llama3 = "llama-bpe"
@@ -50,8 +50,8 @@ extension TokenizerFile {
         }
         guard types.isEmpty || types.count == tokens.count else {
             throw CalderaError(
-                "The tokenizer has \(tokens.count) pieces and \(types.count) types: the model file is damaged, download "
-                    + "it again.")
+                "The tokenizer has \(tokens.count) pieces and \(types.count) types: the model file is damaged, "
+                    + "download it again.")
         }
         for id in [bos, eos].compactMap({ $0 }) where !tokens.indices.contains(Int(id)) {
             throw CalderaError("The tokenizer has no piece \(id), with which texts start or end: download it again.")

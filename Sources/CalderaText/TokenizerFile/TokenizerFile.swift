@@ -4,6 +4,9 @@ import Foundation
 /// The tokenizer that a `tokenizer.json` of Hugging Face's `tokenizers` describes: byte pair encoding with the steps
 /// before and after it. Ids and decoded texts are those of that package (0.23).
 ///
+/// In one respect it differs: a special token that is looked for in normalized text is left out of decoded text when
+/// special tokens are, although its normalized form is another; that package writes it.
+///
 /// The file's `truncation` and `padding` are not applied: what becomes of a text that is too long is the generator's
 /// to decide.
 package struct TokenizerFile: TextTokenizer {
