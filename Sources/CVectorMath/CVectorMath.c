@@ -278,6 +278,126 @@ DEFINE_AFFINE(cvm_affine_bf16, uint16_t, load_bf16, store_bf16)
 DEFINE_GATE(cvm_gate_f32, float, load_f32, store_f32)
 DEFINE_GATE(cvm_gate_bf16, uint16_t, load_bf16, store_bf16)
 
+#define DEFINE_SWIGLU(name, element, load, store) \
+    DISPATCHED void name(const element *gate, const element *source, element *destination, size_t count) { \
+        FOR_LANES(count, { \
+            lanes x, y; \
+            load(gate + i, width, &x); \
+            load(source + i, width, &y); \
+            swish(&x, 1); \
+            x *= y; \
+            store(&x, destination + i, width); \
+        }) \
+    }
+
+DEFINE_SWIGLU(cvm_swiglu_f32, float, load_f32, store_f32)
+DEFINE_SWIGLU(cvm_swiglu_bf16, uint16_t, load_bf16, store_bf16)
+
+// MARK: Products of rows
+
+HELPER float total(const lanes *x) {
+    float sum = 0;
+    for (int lane = 0; lane < WIDTH; lane++) sum += (*x)[lane];
+    return sum;
+}
+
+// Products of ROWS rows with VECTORS vectors. Each has two sums, of the even and of the odd pieces of 16 elements, so
+// that one addition need not wait for the other.
+#define PRODUCT_BLOCK(ROWS, VECTORS, load) \
+    { \
+        lanes even[ROWS][VECTORS], odd[ROWS][VECTORS]; \
+        for (int r = 0; r < ROWS; r++) { \
+            for (int v = 0; v < VECTORS; v++) even[r][v] = odd[r][v] = (lanes)0.0f; \
+        } \
+        size_t k = 0; \
+        for (; k + 2 * WIDTH <= extents->depth; k += 2 * WIDTH) { \
+            lanes first[VECTORS], second[VECTORS]; \
+            for (int v = 0; v < VECTORS; v++) { \
+                load_f32(vectors + (vector + v) * extents->vector_stride + k, WIDTH, &first[v]); \
+                load_f32(vectors + (vector + v) * extents->vector_stride + k + WIDTH, WIDTH, &second[v]); \
+            } \
+            for (int r = 0; r < ROWS; r++) { \
+                lanes x, y; \
+                load(matrix + (row + r) * extents->matrix_stride + k, WIDTH, &x); \
+                load(matrix + (row + r) * extents->matrix_stride + k + WIDTH, WIDTH, &y); \
+                for (int v = 0; v < VECTORS; v++) { \
+                    even[r][v] += x * first[v]; \
+                    odd[r][v] += y * second[v]; \
+                } \
+            } \
+        } \
+        for (; k < extents->depth; k += WIDTH) { \
+            const size_t width = extents->depth - k < WIDTH ? extents->depth - k : WIDTH; \
+            for (int r = 0; r < ROWS; r++) { \
+                lanes x, y; \
+                load(matrix + (row + r) * extents->matrix_stride + k, width, &x); \
+                for (int v = 0; v < VECTORS; v++) { \
+                    load_f32(vectors + (vector + v) * extents->vector_stride + k, width, &y); \
+                    even[r][v] += x * y; \
+                } \
+            } \
+        } \
+        for (int r = 0; r < ROWS; r++) { \
+            for (int v = 0; v < VECTORS; v++) { \
+                const lanes sum = even[r][v] + odd[r][v]; \
+                results[(vector + v) * extents->result_stride + row + r] = total(&sum); \
+            } \
+        } \
+    }
+
+#define DEFINE_ROW_PRODUCTS(name, element, load) \
+    DISPATCHED void name( \
+        const element *matrix, const float *vectors, float *results, const cvm_row_extents *extents) { \
+        size_t vector = 0; \
+        for (; vector + 4 <= extents->vectors; vector += 4) { \
+            size_t row = 0; \
+            for (; row + 2 <= extents->count; row += 2) PRODUCT_BLOCK(2, 4, load) \
+            for (; row < extents->count; row++) PRODUCT_BLOCK(1, 4, load) \
+        } \
+        for (; vector + 2 <= extents->vectors; vector += 2) { \
+            size_t row = 0; \
+            for (; row + 4 <= extents->count; row += 4) PRODUCT_BLOCK(4, 2, load) \
+            for (; row < extents->count; row++) PRODUCT_BLOCK(1, 2, load) \
+        } \
+        for (; vector < extents->vectors; vector++) { \
+            size_t row = 0; \
+            for (; row + 4 <= extents->count; row += 4) PRODUCT_BLOCK(4, 1, load) \
+            for (; row < extents->count; row++) PRODUCT_BLOCK(1, 1, load) \
+        } \
+    }
+
+DEFINE_ROW_PRODUCTS(cvm_row_products_f32, float, load_f32)
+DEFINE_ROW_PRODUCTS(cvm_row_products_bf16, uint16_t, load_bf16)
+
+#define WEIGHTED_BLOCK(LANES, load, width) \
+    { \
+        lanes sums[LANES]; \
+        for (int j = 0; j < LANES; j++) sums[j] = (lanes)0.0f; \
+        for (size_t i = 0; i < count; i++) { \
+            for (int j = 0; j < LANES; j++) { \
+                lanes x; \
+                load(rows + i * stride + d + j * WIDTH, width, &x); \
+                sums[j] += x * factors[i]; \
+            } \
+        } \
+        for (int j = 0; j < LANES; j++) store_f32(&sums[j], result + d + j * WIDTH, width); \
+    }
+
+#define DEFINE_WEIGHTED_ROWS(name, element, load) \
+    DISPATCHED void name( \
+        const element *rows, const float *factors, float *result, size_t count, size_t depth, size_t stride) { \
+        size_t d = 0; \
+        for (; d + 4 * WIDTH <= depth; d += 4 * WIDTH) WEIGHTED_BLOCK(4, load, WIDTH) \
+        for (; d + WIDTH <= depth; d += WIDTH) WEIGHTED_BLOCK(1, load, WIDTH) \
+        if (d < depth) { \
+            const size_t rest = depth - d; \
+            WEIGHTED_BLOCK(1, load, rest) \
+        } \
+    }
+
+DEFINE_WEIGHTED_ROWS(cvm_weighted_rows_f32, float, load_f32)
+DEFINE_WEIGHTED_ROWS(cvm_weighted_rows_bf16, uint16_t, load_bf16)
+
 #define DEFINE_CONVERSION(name, from, load, to, store) \
     DISPATCHED void name(const from *source, to *destination, size_t count) { \
         FOR_LANES(count, { \
