@@ -86,7 +86,7 @@ struct BytePairEncoder: Sendable {
 
 /// The symbols of one word while they are joined: a linked list, and a heap of the pairs that can be joined, so that a
 /// word of n bytes takes n log n steps.
-private struct SymbolChain {
+struct SymbolChain {
     private var symbols: [Int32]
     private var next: [Int]
     private var previous: [Int]
