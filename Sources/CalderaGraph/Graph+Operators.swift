@@ -117,7 +117,8 @@ extension Graph {
                 && (positions.map { $0.shape.rank == 2 && $0.shape.channels == tokens.shape.channels } ?? true)
                 && ids.shape[1] <= length,
             label,
-            "an embedding of ids \(ids.shape) with tables \(tokens.shape) and \(positions?.shape.description ?? "none")")
+            "an embedding of ids \(ids.shape) with tables \(tokens.shape) and \(positions?.shape.description ?? "none")"
+        )
         let shape = Shape([ids.shape[0], ids.shape[1], tokens.shape.channels])
         return addNode(.embedding, [ids, tokens] + (positions.map { [$0] } ?? []), shape, dtype, label: label)
     }

@@ -133,7 +133,8 @@ public final class Graph {
     /// Returns the cache as it is then: what reads it has to read this.
     public func write(_ source: Tensor, to cache: Tensor, at positions: Tensor, label: String) throws -> Tensor {
         let base = values[storage(of: cache.id).id]
-        guard case .cache = base.origin, source.shape.rank == 3, cache.shape.rank == 3, cache.shape == base.tensor.shape,
+        guard case .cache = base.origin, source.shape.rank == 3, cache.shape.rank == 3,
+            cache.shape == base.tensor.shape,
             source.shape[0] == cache.shape[0], source.shape[2] == cache.shape[2], source.dtype == cache.dtype,
             positions.dtype == .int32, positions.shape == Shape([source.shape[0]])
         else {

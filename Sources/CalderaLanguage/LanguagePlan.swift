@@ -26,7 +26,9 @@ package final class LanguagePlan {
         try executable.write(Llama.anglesName, model.config.rope.table(positions: context))
     }
 
-    package static func graph(_ model: Llama, _ precision: Precision, batch: Int, context: Int, chunk: Int) throws -> Graph {
+    package static func graph(_ model: Llama, _ precision: Precision, batch: Int, context: Int, chunk: Int) throws
+        -> Graph
+    {
         let graph = Graph(dtype: precision.dtype)
         let memory = model.memory(graph, batch: batch, context: context)
         let prompt = Llama.Pass(

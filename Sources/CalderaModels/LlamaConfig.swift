@@ -75,6 +75,7 @@ package struct LlamaConfig: Sendable, Equatable {
     /// Training settings, ids that the tokenizer has, and what describes the file.
     private static let ignored: Set<String> = [
         "attention_dropout", "initializer_range", "pad_token_id", "dtype", "torch_dtype", "transformers_version",
-        "use_cache", "output_attentions", "output_hidden_states", "rope_interleaved", "unsloth_fixed", "unsloth_version",
+        "use_cache", "output_attentions", "output_hidden_states", "rope_interleaved", "unsloth_fixed",
+        "unsloth_version",
     ]
 }

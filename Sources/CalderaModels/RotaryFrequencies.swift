@@ -9,7 +9,7 @@ package struct RotaryFrequencies: Sendable, Equatable {
 
     /// Reads `rope_parameters`, or `rope_theta` and `rope_scaling`. The scalings `linear` and `llama3` change the
     /// frequencies; `dynamic` changes them only beyond `max_position_embeddings`, where no text goes here.
-    /// Throws `CalderaError` for any other scaling.
+    /// GGUF files list what divides each frequency (`divided`). Throws `CalderaError` for any other scaling.
     package init(_ config: JSONConfig, headSize: Int) throws {
         let key = config.has("rope_parameters") ? "rope_parameters" : "rope_scaling"
         let settings = config.has(key) ? try config.object(key) : JSONConfig([:], path: config.path)
@@ -28,6 +28,13 @@ package struct RotaryFrequencies: Sendable, Equatable {
         case "linear":
             let factor = Float(try Self.positive(settings, "factor"))
             radians = plain.map { $0 / factor }
+        case "divided":
+            let divisors = try settings.doubles("divisors").map { Float($0) }
+            guard divisors.count == plain.count, divisors.allSatisfy({ $0 > 0 && $0.isFinite }) else {
+                throw CalderaError(
+                    "\(config.path): \(plain.count) rope divisors above 0 are needed: the file is damaged.")
+            }
+            radians = zip(plain, divisors).map { $0 / $1 }
         case "llama3":
             let scaling = try Llama3Scaling(settings)
             radians = plain.map(scaling.scaled)

@@ -47,7 +47,9 @@ private final class NaiveExecutable: Executable {
         self.plan = plan
         self.roundsToDType = roundsToDType
         for value in plan.values {
-            if case .cache = value.origin { contents[value.tensor.id] = Array(repeating: 0, count: value.tensor.shape.count) }
+            if case .cache = value.origin {
+                contents[value.tensor.id] = Array(repeating: 0, count: value.tensor.shape.count)
+            }
         }
         try replaceWeights(Set(plan.weights.map(\.name)), from: weights)
     }
