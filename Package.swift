@@ -28,6 +28,7 @@ let package = Package(
             name: "CalderaFormats", dependencies: ["CalderaGraph", "CPNG"], resources: [.copy("Resources/Checkpoints")]),
         .target(name: "CalderaAdapters", dependencies: ["CalderaGraph", "CalderaFormats", "CalderaCPU"]),
         .target(name: "CalderaText", dependencies: ["CalderaGraph"]),
+        .target(name: "CalderaTIPO", dependencies: ["CalderaGraph"]),
         .target(name: "CalderaModels", dependencies: ["CalderaGraph"]),
         .target(
             name: "CalderaDiffusion", dependencies: ["CalderaGraph", "CalderaModels", "CalderaText"]),
@@ -76,6 +77,9 @@ let package = Package(
             resources: [.copy("Fixtures")]),
         .testTarget(
             name: "CalderaTextTests", dependencies: ["CalderaText", "CalderaTestSupport"],
+            resources: [.copy("Fixtures")]),
+        .testTarget(
+            name: "CalderaTIPOTests", dependencies: ["CalderaTIPO", "CalderaTestSupport"],
             resources: [.copy("Fixtures")]),
         .testTarget(
             name: "CalderaDiffusionTests", dependencies: ["CalderaDiffusion", "CalderaTestSupport"],

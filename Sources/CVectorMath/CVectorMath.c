@@ -12,6 +12,8 @@
 
 #define WIDTH 16
 typedef float lanes __attribute__((ext_vector_type(WIDTH), aligned(4)));
+typedef float eights __attribute__((ext_vector_type(8)));
+typedef float fours __attribute__((ext_vector_type(4)));
 typedef uint32_t words __attribute__((ext_vector_type(WIDTH), aligned(4)));
 typedef uint16_t halves __attribute__((ext_vector_type(WIDTH), aligned(2)));
 
@@ -295,53 +297,53 @@ DEFINE_SWIGLU(cvm_swiglu_bf16, uint16_t, load_bf16, store_bf16)
 
 // MARK: Products of rows
 
+// The sum of all lanes, by halves.
 HELPER float total(const lanes *x) {
-    float sum = 0;
-    for (int lane = 0; lane < WIDTH; lane++) sum += (*x)[lane];
-    return sum;
+    const eights eight = x->lo + x->hi;
+    const fours four = eight.lo + eight.hi;
+    return (four.x + four.z) + (four.y + four.w);
 }
 
-// Products of ROWS rows with VECTORS vectors. Each has two sums, of the even and of the odd pieces of 16 elements, so
-// that one addition need not wait for the other.
-#define PRODUCT_BLOCK(ROWS, VECTORS, load) \
-    { \
-        lanes even[ROWS][VECTORS], odd[ROWS][VECTORS]; \
-        for (int r = 0; r < ROWS; r++) { \
-            for (int v = 0; v < VECTORS; v++) even[r][v] = odd[r][v] = (lanes)0.0f; \
-        } \
+// How far ahead of its use a matrix is asked of memory, in bytes: on a virtual EPYC 9004 it takes a core from 17 GB/s to
+// 27 of the 35 that plain reads reach.
+#define AHEAD 4096
+#define LINE 64
+
+// Products of one row with COUNT vectors. Each has two sums, of the even and of the odd pieces of 16 elements, so that
+// one addition need not wait for the other. Rows are taken one after the other, so that memory is read in one stream.
+#define ROW_BY_VECTORS(COUNT, load) \
+    for (size_t row = 0; row < extents->count; row++) { \
+        lanes even[COUNT], odd[COUNT]; \
+        for (int v = 0; v < COUNT; v++) even[v] = odd[v] = (lanes)0.0f; \
+        const size_t start = row * extents->matrix_stride; \
         size_t k = 0; \
         for (; k + 2 * WIDTH <= extents->depth; k += 2 * WIDTH) { \
-            lanes first[VECTORS], second[VECTORS]; \
-            for (int v = 0; v < VECTORS; v++) { \
-                load_f32(vectors + (vector + v) * extents->vector_stride + k, WIDTH, &first[v]); \
-                load_f32(vectors + (vector + v) * extents->vector_stride + k + WIDTH, WIDTH, &second[v]); \
+            for (size_t line = 0; line < 2 * WIDTH * sizeof *matrix; line += LINE) { \
+                __builtin_prefetch((const char *)(matrix + start + k) + AHEAD + line); \
             } \
-            for (int r = 0; r < ROWS; r++) { \
-                lanes x, y; \
-                load(matrix + (row + r) * extents->matrix_stride + k, WIDTH, &x); \
-                load(matrix + (row + r) * extents->matrix_stride + k + WIDTH, WIDTH, &y); \
-                for (int v = 0; v < VECTORS; v++) { \
-                    even[r][v] += x * first[v]; \
-                    odd[r][v] += y * second[v]; \
-                } \
+            lanes x, y; \
+            load(matrix + start + k, WIDTH, &x); \
+            load(matrix + start + k + WIDTH, WIDTH, &y); \
+            for (int v = 0; v < COUNT; v++) { \
+                lanes first, second; \
+                load_f32(vectors + (vector + v) * extents->vector_stride + k, WIDTH, &first); \
+                load_f32(vectors + (vector + v) * extents->vector_stride + k + WIDTH, WIDTH, &second); \
+                even[v] += x * first; \
+                odd[v] += y * second; \
             } \
         } \
         for (; k < extents->depth; k += WIDTH) { \
             const size_t width = extents->depth - k < WIDTH ? extents->depth - k : WIDTH; \
-            for (int r = 0; r < ROWS; r++) { \
-                lanes x, y; \
-                load(matrix + (row + r) * extents->matrix_stride + k, width, &x); \
-                for (int v = 0; v < VECTORS; v++) { \
-                    load_f32(vectors + (vector + v) * extents->vector_stride + k, width, &y); \
-                    even[r][v] += x * y; \
-                } \
+            lanes x, y; \
+            load(matrix + start + k, width, &x); \
+            for (int v = 0; v < COUNT; v++) { \
+                load_f32(vectors + (vector + v) * extents->vector_stride + k, width, &y); \
+                even[v] += x * y; \
             } \
         } \
-        for (int r = 0; r < ROWS; r++) { \
-            for (int v = 0; v < VECTORS; v++) { \
-                const lanes sum = even[r][v] + odd[r][v]; \
-                results[(vector + v) * extents->result_stride + row + r] = total(&sum); \
-            } \
+        for (int v = 0; v < COUNT; v++) { \
+            const lanes sum = even[v] + odd[v]; \
+            results[(vector + v) * extents->result_stride + row] = total(&sum); \
         } \
     }
 
@@ -349,21 +351,10 @@ HELPER float total(const lanes *x) {
     DISPATCHED void name( \
         const element *matrix, const float *vectors, float *results, const cvm_row_extents *extents) { \
         size_t vector = 0; \
-        for (; vector + 4 <= extents->vectors; vector += 4) { \
-            size_t row = 0; \
-            for (; row + 2 <= extents->count; row += 2) PRODUCT_BLOCK(2, 4, load) \
-            for (; row < extents->count; row++) PRODUCT_BLOCK(1, 4, load) \
-        } \
-        for (; vector + 2 <= extents->vectors; vector += 2) { \
-            size_t row = 0; \
-            for (; row + 4 <= extents->count; row += 4) PRODUCT_BLOCK(4, 2, load) \
-            for (; row < extents->count; row++) PRODUCT_BLOCK(1, 2, load) \
-        } \
-        for (; vector < extents->vectors; vector++) { \
-            size_t row = 0; \
-            for (; row + 4 <= extents->count; row += 4) PRODUCT_BLOCK(4, 1, load) \
-            for (; row < extents->count; row++) PRODUCT_BLOCK(1, 1, load) \
-        } \
+        for (; vector + 8 <= extents->vectors; vector += 8) ROW_BY_VECTORS(8, load) \
+        for (; vector + 4 <= extents->vectors; vector += 4) ROW_BY_VECTORS(4, load) \
+        for (; vector + 2 <= extents->vectors; vector += 2) ROW_BY_VECTORS(2, load) \
+        for (; vector < extents->vectors; vector++) ROW_BY_VECTORS(1, load) \
     }
 
 DEFINE_ROW_PRODUCTS(cvm_row_products_f32, float, load_f32)

@@ -12,7 +12,9 @@ package protocol TextTokenizer: Sendable {
     /// - Parameter addSpecialTokens: whether the ids that the model expects around a text, such as `beginningOfText`,
     ///   are added. Special tokens that the text itself spells out are found in either case.
     ///
-    /// Throws `CalderaError` when the vocabulary cannot write the text and has no token for unknown parts.
+    /// What the vocabulary cannot write becomes its token for unknown parts. Without one it is left out or an error, as
+    /// the reference for the tokenizer's format has it. Throws `CalderaError` also for a text on which the tokenizer's
+    /// pattern takes unreasonably long.
     func encode(_ text: String, addSpecialTokens: Bool) throws -> [Int32]
 
     /// The text of ids. Ids that the vocabulary lacks write nothing; bytes that are not UTF-8 write U+FFFD.

@@ -6,7 +6,8 @@ STYLE.json       a tokenizer of that style, trained on the strings themselves; c
 texts.json       the strings
 ids.json         for each style: a checksum of the ids of each string, the ids of some, and checksums of decoded texts
 variants.json    the same for a model with other steps around it, on fewer strings
-sentencepiece.*  a SentencePiece model's pieces, and what sentencepiece gives
+tokenizer.model  a SentencePiece model
+sentencepiece.json  its pieces, and what sentencepiece gives
 
 A checksum is FNV-1a (32 bits) over the ids as little-endian 32-bit numbers, or over a text's UTF-8.
 
@@ -147,6 +148,18 @@ def styles(texts):
         yield name, file(bpe(vocab, merges, **settings), tokens, normalizer=normalizer, splitter=split, processor=processor,
                          decoder=BYTE)
 
+    # A vocabulary in which the end of a word is marked, and one in which its inside is.
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.decoder = decoders.BPEDecoder()
+    few = {"vocab_size": 900, "special_tokens": ["<unk>"], "show_progress": False}
+    tokenizer.train_from_iterator(LINES, trainers.BpeTrainer(end_of_word_suffix="</w>", **few))
+    yield "word_ends", json.loads(tokenizer.to_str())
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", continuing_subword_prefix="##"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.train_from_iterator(LINES, trainers.BpeTrainer(continuing_subword_prefix="##", **few))
+    yield "word_insides", json.loads(tokenizer.to_str())
+
 
 def variants(files):
     """Other steps around the models: (name, style, what replaces members of the file)."""
@@ -205,20 +218,12 @@ def variants(files):
     yield replaced("lower case tokens", "llama2", normalizer={"type": "Lowercase"}, added_tokens=llama["added_tokens"][:3] + marked)
     alone = {piece: id for piece, id in llama["model"]["vocab"].items() if not (piece.startswith("<0x") and id % 3)}
     merges = llama["model"]["merges"]
-    yield replaced("some bytes", "llama2", model=bpe(alone, merges, unk_token="<unk>", byte_fallback=True))
-    yield replaced("unknown", "llama2", model=bpe(alone, merges, unk_token="<unk>"))
-    yield replaced("fused unknown", "llama2", model=bpe(alone, merges, unk_token="<unk>", fuse_unk=True))
-    yield replaced("left out", "llama2", model=bpe(alone, merges))
-    # A vocabulary in which the end of a word is marked, and one in which its inside is.
-    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.train_from_iterator(LINES, trainers.BpeTrainer(vocab_size=900, special_tokens=["<unk>"], end_of_word_suffix="</w>", show_progress=False))
-    tokenizer.decoder = decoders.BPEDecoder()
-    yield replaced("word ends", "llama2", **json.loads(tokenizer.to_str()))
-    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", continuing_subword_prefix="##"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.train_from_iterator(LINES, trainers.BpeTrainer(vocab_size=900, special_tokens=["<unk>"], continuing_subword_prefix="##", show_progress=False))
-    yield replaced("word insides", "llama2", decoder=None, **{k: v for k, v in json.loads(tokenizer.to_str()).items() if k != "decoder"})
+    yield replaced("some bytes", "llama2", added_tokens=[], model=bpe(alone, merges, unk_token="<unk>", byte_fallback=True))
+    yield replaced("unknown", "llama2", added_tokens=[], model=bpe(alone, merges, unk_token="<unk>"))
+    yield replaced("fused unknown", "llama2", added_tokens=[], model=bpe(alone, merges, unk_token="<unk>", fuse_unk=True))
+    yield replaced("left out", "llama2", added_tokens=[], model=bpe(alone, merges))
+    yield replaced("word ends", "word_ends")
+    yield replaced("word insides", "word_insides")
     yield replaced("no decoder", "llama2", decoder=None)
     yield replaced("several decoders", "llama2", decoder={"type": "Sequence", "decoders": [
         {"type": "Replace", "pattern": {"Regex": "▁+"}, "content": "·"}, {"type": "Strip", "content": "·", "start": 0, "stop": 1}, {"type": "Strip", "content": "·", "start": 2, "stop": 0},
@@ -254,6 +259,7 @@ def sentence_pieces(texts):
         sentence_iterator=iter(usable), model_writer=stream, vocab_size=1400, model_type="bpe", byte_fallback=True,
         normalization_rule_name="identity", remove_extra_whitespaces=False, split_digits=True, minloglevel=2,
         character_coverage=0.98, user_defined_symbols=["<|long|>", "<|empty|>"], allow_whitespace_only_pieces=True)
+    (FOLDER / "tokenizer.model").write_bytes(stream.getvalue())
     model = sentencepiece.SentencePieceProcessor(model_proto=stream.getvalue())
     count = model.get_piece_size()
 
@@ -275,13 +281,15 @@ def sentence_pieces(texts):
 def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     texts = strings()
-    if not (FOLDER / "qwen2.json").exists():
-        for name, content in styles(LINES * 2 + texts[len(LINES):][::2]):
+    if not (FOLDER / "word_insides.json").exists():
+        marks = ["<|", "<s>", "</s>", "<unk>", "<mask>", "<Word>", "<0x"]
+        usable = [text for text in LINES * 2 + texts[len(LINES):][::2] if not any(mark in text for mark in marks)]
+        for name, content in styles(usable):
             write(f"{name}.json", content)
-    files = {name: json.loads((FOLDER / f"{name}.json").read_text())
-             for name in ["llama2", "llama_metaspace", "gpt2", "llama3", "qwen2", "captions"]}
+    names = ["llama2", "llama_metaspace", "gpt2", "llama3", "qwen2", "captions"]
+    files = {name: json.loads((FOLDER / f"{name}.json").read_text()) for name in names + ["word_ends", "word_insides"]}
     write("texts.json", texts)
-    write("ids.json", {name: results(Tokenizer.from_str(json.dumps(content)), texts, 60, 3) for name, content in files.items()})
+    write("ids.json", {name: results(Tokenizer.from_str(json.dumps(content)), texts, 60, 3) for name, content in files.items() if name in names})
     few = texts[: len(LINES)] + texts[len(LINES) + 9 :: 12]
     golden = []
     for variant in variants(files):

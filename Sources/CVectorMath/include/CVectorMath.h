@@ -51,7 +51,7 @@ typedef struct {
     size_t matrix_stride, vector_stride, result_stride;
 } cvm_row_extents;
 
-// results[v, i] = the product of row i and vector v, each row being read once for up to four vectors. A product's bits
+// results[v, i] = the product of row i and vector v, each row being read once for up to eight vectors. A product's bits
 // depend on its row and its vector alone, not on how many others are computed with it.
 void cvm_row_products_f32(const float *matrix, const float *vectors, float *results, const cvm_row_extents *extents);
 void cvm_row_products_bf16(const uint16_t *matrix, const float *vectors, float *results, const cvm_row_extents *extents);

@@ -11,14 +11,14 @@ enum GGUFBlocks {
             case .f32: values[0] = Float(bitPattern: UInt32(block.half(0)) | UInt32(block.half(2)) << 16)
             case .f16: values[0] = block.float(0)
             case .bf16: values[0] = Float(bitPattern: UInt32(block.half(0)) << 16)
-            case .q8_0: q8(block, values)
-            case .q4_0: q4(block, values, scale: block.float(0), least: nil, at: 2)
-            case .q4_1: q4(block, values, scale: block.float(0), least: block.float(2), at: 4)
-            case .q5_0: q5(block, values, scale: block.float(0), least: nil, at: 2)
-            case .q5_1: q5(block, values, scale: block.float(0), least: block.float(2), at: 4)
-            case .q4_K: q4K(block, values)
-            case .q5_K: q5K(block, values)
-            case .q6_K: q6K(block, values)
+            case .q8x0: q8(block, values)
+            case .q4x0: q4(block, values, scale: block.float(0), least: nil, at: 2)
+            case .q4x1: q4(block, values, scale: block.float(0), least: block.float(2), at: 4)
+            case .q5x0: q5(block, values, scale: block.float(0), least: nil, at: 2)
+            case .q5x1: q5(block, values, scale: block.float(0), least: block.float(2), at: 4)
+            case .q4K: q4K(block, values)
+            case .q5K: q5K(block, values)
+            case .q6K: q6K(block, values)
             }
         }
     }

@@ -4,14 +4,14 @@ import CalderaGraph
 enum GGUFType: UInt32, Sendable {
     case f32 = 0
     case f16 = 1
-    case q4_0 = 2
-    case q4_1 = 3
-    case q5_0 = 6
-    case q5_1 = 7
-    case q8_0 = 8
-    case q4_K = 12
-    case q5_K = 13
-    case q6_K = 14
+    case q4x0 = 2
+    case q4x1 = 3
+    case q5x0 = 6
+    case q5x1 = 7
+    case q8x0 = 8
+    case q4K = 12
+    case q5K = 13
+    case q6K = 14
     case bf16 = 30
 
     /// The names of ggml's types, by their numbers, for messages about those that are not read.
@@ -27,8 +27,8 @@ enum GGUFType: UInt32, Sendable {
     var blockCount: Int {
         switch self {
         case .f32, .f16, .bf16: 1
-        case .q4_0, .q4_1, .q5_0, .q5_1, .q8_0: 32
-        case .q4_K, .q5_K, .q6_K: 256
+        case .q4x0, .q4x1, .q5x0, .q5x1, .q8x0: 32
+        case .q4K, .q5K, .q6K: 256
         }
     }
 
@@ -37,14 +37,14 @@ enum GGUFType: UInt32, Sendable {
         switch self {
         case .f32: 4
         case .f16, .bf16: 2
-        case .q4_0: 18
-        case .q4_1: 20
-        case .q5_0: 22
-        case .q5_1: 24
-        case .q8_0: 34
-        case .q4_K: 144
-        case .q5_K: 176
-        case .q6_K: 210
+        case .q4x0: 18
+        case .q4x1: 20
+        case .q5x0: 22
+        case .q5x1: 24
+        case .q8x0: 34
+        case .q4K: 144
+        case .q5K: 176
+        case .q6K: 210
         }
     }
 

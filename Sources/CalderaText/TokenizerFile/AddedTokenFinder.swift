@@ -39,9 +39,9 @@ struct AddedTokenFinder: Sendable {
     private var tokens: [Unicode.Scalar: [(key: ScalarText, token: AddedToken)]] = [:]
 
     /// - Parameter keys: what is looked for: each token's content, normalized where that is needed.
-    init(_ added: [(key: ScalarText, token: AddedToken)]) {
-        for item in added {
-            if let first = item.key.first { tokens[first, default: []].append(item) }
+    init(_ added: [(ScalarText, AddedToken)]) {
+        for (key, token) in added {
+            if let first = key.first { tokens[first, default: []].append((key, token)) }
         }
         tokens = tokens.mapValues { $0.sorted { $0.key.count > $1.key.count } }
     }
@@ -73,8 +73,9 @@ struct AddedTokenFinder: Sendable {
         return startsInside || range.upperBound < text.count && text[range.upperBound].isRustWord
     }
 
-    private static func widened(_ range: Range<Int>, _ token: AddedToken, _ text: ScalarText, from start: Int) -> Range<Int>
-    {
+    private static func widened(_ range: Range<Int>, _ token: AddedToken, _ text: ScalarText, from start: Int) -> Range<
+        Int
+    > {
         var (lower, upper) = (range.lowerBound, range.upperBound)
         while token.stripsLeft, lower > start, text[lower - 1].properties.isWhitespace { lower -= 1 }
         while token.stripsRight, upper < text.count, text[upper].properties.isWhitespace { upper += 1 }

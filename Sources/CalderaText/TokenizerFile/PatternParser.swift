@@ -3,8 +3,8 @@ import CalderaGraph
 /// Reads the part of Oniguruma's syntax that tokenizers are written in:
 /// alternatives; groups `(...)`, `(?:...)`, `(?i:...)`, `(?>...)`; looking ahead `(?=...)`, `(?!...)`; repetitions
 /// `? * + {n} {n,} {n,m} {,m}`, lazy with `?`; possessive `?+ *+ ++`; sets `[...]` and `[^...]` with ranges and sets in
-/// them; `\s \S \d \D \w \W`, `\p{L}` and other general categories, `\P{L}`, `\p{^L}`; `.`; `\r \n \t \f \v \xHH \uHHHH`;
-/// `^` and `$` as the ends of a line, `\A` and `\z` as those of the text.
+/// them; `\s \S \d \D \w \W`, `\p{L}` and other general categories, `\P{L}`, `\p{^L}`; `.`; `\r \n \t \f \v`, `\xHH`
+/// and `\uHHHH`; `^` and `$` as the ends of a line, `\A` and `\z` as those of the text.
 ///
 /// Looking behind, back references, names, scripts such as `\p{Han}` and repetitions of what can be empty are errors.
 struct PatternParser {
@@ -26,8 +26,8 @@ struct PatternParser {
     private init(_ pattern: String, place: String) {
         scalars = ScalarText(pattern)
         failure = CalderaError(
-            "\(place): the pattern \(pattern) is malformed or uses syntax that is not supported (scripts, looking behind, "
-                + "back references).")
+            "\(place): the pattern \(pattern) is malformed or uses syntax that is not supported (scripts, looking "
+                + "behind, back references).")
     }
 
     private mutating func alternatives() throws -> [Step] {

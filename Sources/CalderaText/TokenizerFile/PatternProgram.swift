@@ -57,7 +57,8 @@ struct PatternProgram: Sendable {
 
     private func exhausted(_ text: ScalarText) -> CalderaError {
         CalderaError(
-            "The tokenizer's pattern \(pattern) takes too long on a text of \(text.count) characters: shorten the text.")
+            "The tokenizer's pattern \(pattern) takes too long on a text of \(text.count) characters: shorten the text."
+        )
     }
 }
 

@@ -75,7 +75,7 @@ extension Unicode.Scalar {
     var folded: Unicode.Scalar { upper.lower }
 
     /// The scalar and its other cases that are single scalars.
-    var cases: [Unicode.Scalar] { [self, upper, lower] }
+    var cases: [Unicode.Scalar] { [self, upper, lower, folded] }
 
     /// `\w` of Rust's `regex`: letters, marks, digits, connectors and joiners.
     var isRustWord: Bool { isKnown(in: 16) && (isLetterLike || properties.isJoinControl) }

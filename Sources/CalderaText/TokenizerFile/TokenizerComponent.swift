@@ -2,7 +2,8 @@ import CalderaGraph
 
 /// One object of a tokenizer file (a normalizer, a decoder, an added token) with typed access to its members.
 ///
-/// A member that is absent and one that is null are the same; of members with one name the last counts. Errors name the file, the object and the member.
+/// A member that is absent and one that is null are the same; of members with one name the last counts. Errors name the
+/// file, the object and the member.
 struct TokenizerComponent {
     /// The file and the place in it, for messages: `tokenizer.json (pre_tokenizer)`.
     let place: String
@@ -75,6 +76,13 @@ struct TokenizerComponent {
         }
         guard case .string(let string) = value else { throw unexpected(key, "a string", value) }
         return string
+    }
+
+    /// The text of a token in a `tokenizer_config.json`: a string, or an object with its `content`.
+    func tokenName(_ key: String) throws -> String? {
+        guard let value = value(key) else { return nil }
+        if case .object = value { return try component(key)?.string("content") }
+        return try string(key)
     }
 
     /// A string of one scalar.

@@ -1,6 +1,7 @@
 import CalderaGraph
 
-/// A step from the texts of tokens to text. Each takes the list that the step before it gave; in the end they are joined.
+/// A step from the texts of tokens to text. Each takes the list that the step before it gave; in the end the texts are
+/// joined.
 indirect enum TokenizerDecoder: Sendable {
     case sequence([TokenizerDecoder])
     case replace(TextPattern, ScalarText)

@@ -4,6 +4,9 @@ import Foundation
 /// The tokenizer that a `tokenizer.json` of Hugging Face's `tokenizers` describes: byte pair encoding with the steps
 /// before and after it. Ids and decoded texts are those of that package (0.23).
 ///
+/// In one respect it differs: a special token that is looked for in normalized text is left out of decoded text when
+/// special tokens are, although its normalized form is another; that package writes it.
+///
 /// The file's `truncation` and `padding` are not applied: what becomes of a text that is too long is the generator's
 /// to decide.
 package struct TokenizerFile: TextTokenizer {
@@ -61,13 +64,17 @@ package struct TokenizerFile: TextTokenizer {
         let last = max(parts.model.ids.values.max() ?? -1, added.map(\.id).max() ?? -1)
         // A table of texts by id follows: gaps in it are well, but not a table for one stray id.
         guard last < 1 << 24 else {
-            throw CalderaError("\(path) gives a token the id \(last), which no model's table reaches: download it again.")
+            throw CalderaError(
+                "\(path) gives a token the id \(last), which no model's table reaches: download it again.")
         }
         var contents = [ScalarText?](repeating: nil, count: Int(last) + 1)
         for (piece, id) in parts.model.ids {
             contents[Int(id)] = ScalarText(String(decoding: piece, as: UTF8.self))
         }
-        for token in added { contents[Int(token.id)] = token.content }
+        let keys = try added.map { token in
+            token.isNormalized ? try parts.normalizer?.normalize(token.content) ?? token.content : token.content
+        }
+        for (token, key) in zip(added, keys) { contents[Int(token.id)] = key }
         vocabularySize = contents.count
         beginningOfText = parts.beginning
         endOfText = parts.end
@@ -78,11 +85,9 @@ package struct TokenizerFile: TextTokenizer {
         decoder = parts.decoder
         self.contents = contents
         special = Set(added.filter(\.isSpecial).map(\.id))
-        typed = AddedTokenFinder(added.filter { !$0.isNormalized }.map { ($0.content, $0) })
-        normalized = AddedTokenFinder(
-            try added.filter(\.isNormalized).map {
-                (try parts.normalizer?.normalize($0.content) ?? $0.content, $0)
-            })
+        let tokens = Array(zip(keys, added))
+        typed = AddedTokenFinder(tokens.filter { !$0.1.isNormalized })
+        normalized = AddedTokenFinder(tokens.filter(\.1.isNormalized))
     }
 
     package func encode(_ text: String, addSpecialTokens: Bool) throws -> [Int32] {
@@ -132,13 +137,9 @@ extension TokenizerFile {
         var beginning: Int32?
         var end: Int32?
 
-        /// The id of a token that a `tokenizer_config.json` names: a string, or an object with its `content`.
+        /// The id of a token that a `tokenizer_config.json` names.
         func id(_ key: String, of config: TokenizerComponent) throws -> Int32? {
-            guard let value = config.value(key) else { return nil }
-            let name =
-                if case .object = value {
-                    try config.component(key)?.string("content") ?? ""
-                } else { try config.string(key) }
+            guard let name = try config.tokenName(key) else { return nil }
             let content = ScalarText(name)
             guard let id = added.first(where: { $0.content == content })?.id ?? model.ids[content.utf8Bytes] else {
                 throw CalderaError("\(config.place): the tokenizer lacks the \(key) \(name): the files do not fit.")

@@ -17,7 +17,8 @@ indirect enum TokenizerNormalizer: Sendable {
     case byteLevel
 
     private static let known = [
-        "Sequence", "Prepend", "Replace", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip", "StripAccents", "ByteLevel",
+        "Sequence", "Prepend", "Replace", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip", "StripAccents",
+        "ByteLevel",
     ]
 
     init(_ component: TokenizerComponent) throws {
@@ -79,7 +80,10 @@ extension TokenizerNormalizer.Form {
         return switch self {
         case .nfc: ScalarText(string.precomposedStringWithCanonicalMapping)
         case .nfd: ScalarText(string.decomposedStringWithCanonicalMapping)
-        case .nfkc: ScalarText(string.precomposedStringWithCompatibilityMapping)
+        // In two steps: Foundation's one step leaves half-width kana and their marks apart.
+        case .nfkc:
+            ScalarText(
+                string.decomposedStringWithCompatibilityMapping.precomposedStringWithCanonicalMapping)
         case .nfkd: ScalarText(string.decomposedStringWithCompatibilityMapping)
         }
     }
@@ -90,7 +94,7 @@ extension Unicode.Scalar {
     fileprivate var isAccent: Bool {
         switch value {
         case 0x1CF2, 0x1CF3: return true
-        case 0x8E3: return false
+        case 0x111C9: return false
         default: break
         }
         switch properties.generalCategory {

@@ -127,7 +127,9 @@ extension TokenizerSplitter.PrependScheme {
         let name = try component.string("prepend_scheme", default: adds ? "always" : "never")
         guard let scheme = Self(rawValue: name) else {
             throw CalderaError(
-                "\(component.place): the prepend_scheme \"\(name)\" is not supported; Caldera knows first, never, always.")
+                "\(component.place): the prepend_scheme \"\(name)\" is not supported; "
+                    + "Caldera knows first, never, always."
+            )
         }
         self = scheme
     }
