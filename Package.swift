@@ -33,12 +33,15 @@ let package = Package(
         .target(
             name: "CalderaDiffusion", dependencies: ["CalderaGraph", "CalderaModels", "CalderaText"]),
         .target(
+            name: "CalderaLanguage",
+            dependencies: ["CalderaGraph", "CalderaModels", "CalderaText", "CalderaDiffusion"]),
+        .target(
             name: "Caldera",
             dependencies: [
                 "CalderaGraph", "CalderaVulkan", "CalderaGPU", "CalderaCPU", "CalderaFormats",
-                "CalderaAdapters", "CalderaText", "CalderaModels", "CalderaDiffusion",
+                "CalderaAdapters", "CalderaText", "CalderaModels", "CalderaDiffusion", "CalderaLanguage",
             ],
-            resources: [.copy("Resources/EmbeddedModel")]),
+            resources: [.copy("Resources/EmbeddedModel"), .copy("Resources/EmbeddedUpsampler")]),
         .target(
             name: "CalderaBench",
             dependencies: [
@@ -85,6 +88,13 @@ let package = Package(
             name: "CalderaModelsTests",
             dependencies: [
                 "CalderaModels", "CalderaFormats", "CalderaCPU", "CalderaGPU", "Caldera", "CalderaTestSupport",
+            ],
+            resources: [.copy("Fixtures")]),
+        .testTarget(
+            name: "CalderaLanguageTests",
+            dependencies: [
+                "CalderaLanguage", "CalderaModels", "CalderaFormats", "CalderaCPU", "CalderaGPU", "Caldera",
+                "CalderaTestSupport",
             ],
             resources: [.copy("Fixtures")]),
         .testTarget(

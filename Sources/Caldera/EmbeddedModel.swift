@@ -7,4 +7,9 @@ public enum EmbeddedModel {
     public static func path() throws -> String {
         try ResourceFolder.path("EmbeddedModel", module: "Caldera", holding: "model_index.json")
     }
+
+    /// The folder of the small language model that makes rich prompts of short ones. Throws as `path` does.
+    public static func upsamplerPath() throws -> String {
+        try ResourceFolder.path("EmbeddedUpsampler", module: "Caldera", holding: "tokenizer.json")
+    }
 }

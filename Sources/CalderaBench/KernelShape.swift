@@ -16,10 +16,10 @@ package enum KernelFamily: String, CaseIterable, Codable, Sendable {
         case .convolution: self = .conv
         case .attention: self = .attention
         case .groupNorm: self = .groupnorm
-        case .layerNorm: self = .layernorm
-        case .activation, .scaleShift, .add, .geglu, .concat, .upsampleNearest, .cast: self = .elementwise
+        case .layerNorm, .rmsNorm: self = .layernorm
+        case .activation, .scaleShift, .add, .geglu, .swiglu, .concat, .upsampleNearest, .cast: self = .elementwise
         case .embedding, .sinusoid, .outerSum, .select, .gatherToken, .weightedSum, .blend, .rescale, .increment,
-            .assign:
+            .cachedAttention, .writeCache, .rotary, .assign:
             return nil
         }
     }

@@ -24,6 +24,9 @@ package struct NodeWork: Sendable, Equatable {
         case .attention:
             // Both products, over every pair of a query and a key: a causal kernel is credited with the pairs it skips.
             return 4 * result * Double(node.inputs[1].shape[1])
+        case .cachedAttention:
+            // Over every entry that the cache may hold.
+            return 4 * result * Double(node.inputs[1].shape[1])
         default:
             return 0
         }

@@ -81,6 +81,9 @@ public final class CPUBackend: Backend {
         switch node.op {
         case .matmul(let epilogue):
             let (source, columns) = (node.inputs[0].shape, node.output.shape.channels)
+            if plan.isIncremental, source.rows <= StepBuilder.mostRows {
+                return "rows \(source.rows)x\(columns)x\(source.channels) \(type)\(CPUBackend.text(epilogue))"
+            }
             return "oneDNN matmul \(source.rows)x\(columns)x\(source.channels) \(type)\(CPUBackend.text(epilogue))"
         case .convolution(let shape, let epilogue):
             let kernel = "\(shape.kernelHeight)x\(shape.kernelWidth)"

@@ -7,10 +7,10 @@ import CalderaGraph
 #endif
 
 extension StepBuilder {
-    /// ids int32 [B, T], token table [V, C], position table [P, C] -> [B, T, C].
+    /// ids int32 [B, T], token table [V, C] and, where there is one, position table [P, C] -> [B, T, C].
     /// The tables stay in the model's files: only the rows that the ids name are read.
     func embedding(_ node: Node) throws -> Step {
-        let (ids, tokens, positions) = (node.inputs[0], node.inputs[1], node.inputs[2])
+        let (ids, tokens, positions) = (node.inputs[0], node.inputs[1], node.inputs.dropFirst(2).first)
         let numbers = try address(ids, label: node.label).assumingMemoryBound(to: Int32.self)
         let to = try destination(node.output, label: node.label)
         let (channels, label, dtype) = (node.output.shape.channels, node.label, node.output.dtype)
@@ -20,12 +20,14 @@ extension StepBuilder {
             for index in 0..<ids.shape.count {
                 let token = try checkedIndex(numbers[index], below: tokens.shape[0], label)
                 try readRow(tokens, token, to: row, label)
-                try readRow(positions, index % ids.shape[1], to: row + channels, label)
-                mapLanes(row, row, channels) { $2 + loadLanes(row + channels + $0, $1) }
+                if let positions {
+                    try readRow(positions, index % ids.shape[1], to: row + channels, label)
+                    mapLanes(row, row, channels) { $2 + loadLanes(row + channels + $0, $1) }
+                }
                 convert(row, .float32, to: to + index * channels * dtype.size, dtype, count: channels)
             }
             weights.release(tokens)
-            weights.release(positions)
+            if let positions { weights.release(positions) }
         }
     }
 

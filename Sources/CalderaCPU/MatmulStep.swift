@@ -10,7 +10,8 @@ extension StepBuilder {
         let rows = source.shape.count / depth / product.parts
         let key = MatmulKey(
             rows: rows, columns: columns, depth: depth, sourceStride: depth, destinationStride: columns,
-            dtype: source.dtype, destinationType: node.output.dtype, epilogue: product.fused)
+            weightsStrides: plan.isIncremental ? .rowByRow(depth: depth) : nil, dtype: source.dtype,
+            destinationType: node.output.dtype, epilogue: product.fused)
         let primitive = try engine.matmul(key, label: node.label)
         let weight = try weights.pack(node.inputs[1], for: primitive, node)
         let from = try address(source, label: node.label)

@@ -25,6 +25,30 @@ extension StepBuilder {
         return try float(source.dtype, node, make(Float.self), make(BFloat16.self))
     }
 
+    /// source [..., C] -> source / √(mean of squares + ε) · weight, the mean in fp32 over each row.
+    func rmsNorm(_ node: Node, epsilon: Float) throws -> Step {
+        let source = node.inputs[0]
+        let weight = try weights.vector(node.inputs[1], label: node.label)
+        let from = try address(source, label: node.label)
+        let to = try destination(node.output, label: node.label)
+        let (rows, channels) = (source.shape.rows, source.shape.channels)
+        func make<T: Element>(_: T.Type) -> Step {
+            let from = from.assumingMemoryBound(to: T.self)
+            let to = to.assumingMemoryBound(to: T.self)
+            return {
+                Parallel.rows(rows, channels: channels) { range in
+                    for row in range {
+                        let (own, result) = (from + row * channels, to + row * channels)
+                        let mean = sum(own, channels) { $0 * $0 } / Float(channels)
+                        let scale = 1 / (mean + epsilon).squareRoot()
+                        mapLanes(own, result, channels) { $2 * scale * loadLanes(weight + $0, $1) }
+                    }
+                }
+            }
+        }
+        return try float(source.dtype, node, make(Float.self), make(BFloat16.self))
+    }
+
     /// source [B, ..., C], statistics in fp32 over each picture's groups of channels.
     func groupNorm(_ node: Node, groups: Int, epsilon: Float, _ function: Activation?) throws -> Step {
         let source = node.inputs[0]

@@ -120,6 +120,9 @@ struct MatmulKey: Hashable {
     struct WeightsStrides: Hashable {
         let depth: Int
         let column: Int
+
+        /// As model files have them: [columns, depth].
+        static func rowByRow(depth: Int) -> WeightsStrides { WeightsStrides(depth: 1, column: depth) }
     }
 
     fileprivate var shape: cdnn_matmul {

@@ -118,11 +118,17 @@ final class StepBuilder {
     func step(_ node: Node) throws -> Step? {
         if node.output.shape.count == 0 { return nil }
         switch node.op {
-        case .matmul(let epilogue): return try matmul(node, epilogue)
+        case .matmul(let epilogue):
+            return try takesRows(node, epilogue) ? rowProduct(node, epilogue) : matmul(node, epilogue)
         case .convolution(let convolution, let epilogue): return try self.convolution(node, convolution, epilogue)
         case .groupNorm(let groups, let epsilon, let function):
             return try groupNorm(node, groups: groups, epsilon: epsilon, function)
         case .layerNorm(let epsilon): return try layerNorm(node, epsilon: epsilon)
+        case .rmsNorm(let epsilon): return try rmsNorm(node, epsilon: epsilon)
+        case .cachedAttention(let attention): return try cachedAttention(node, attention)
+        case .writeCache: return try writeCache(node)
+        case .rotary(let headSize): return try rotary(node, headSize: headSize)
+        case .swiglu: return try swiglu(node)
         case .attention(let attention): return try self.attention(node, attention)
         case .embedding: return try embedding(node)
         case .sinusoid(let channels, let flip, let shift):

@@ -23,6 +23,18 @@ protocol ComputedElement: Element {
     static func gate(
         _ source: UnsafePointer<Self>, _ gate: UnsafePointer<Self>, _ destination: UnsafeMutablePointer<Self>,
         _ count: Int)
+    /// silu(gate) · source.
+    static func swiglu(
+        _ gate: UnsafePointer<Self>, _ source: UnsafePointer<Self>, _ destination: UnsafeMutablePointer<Self>,
+        _ count: Int)
+    /// results[v, i] = row i of the matrix times vector v.
+    static func rowProducts(
+        _ matrix: UnsafePointer<Self>, _ vectors: UnsafePointer<Float>, _ results: UnsafeMutablePointer<Float>,
+        _ extents: cvm_row_extents)
+    /// result[d] = Σᵢ factors[i] · rows[i, d] over `count` rows, `stride` elements apart.
+    static func weightedRows(
+        _ rows: UnsafePointer<Self>, _ factors: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>,
+        count: Int, depth: Int, stride: Int)
 }
 
 extension Float: ComputedElement {
@@ -45,6 +57,21 @@ extension Float: ComputedElement {
         _ source: UnsafePointer<Float>, _ gate: UnsafePointer<Float>, _ destination: UnsafeMutablePointer<Float>,
         _ count: Int
     ) { cvm_gate_f32(source, gate, destination, count) }
+
+    static func swiglu(
+        _ gate: UnsafePointer<Float>, _ source: UnsafePointer<Float>, _ destination: UnsafeMutablePointer<Float>,
+        _ count: Int
+    ) { cvm_swiglu_f32(gate, source, destination, count) }
+
+    static func rowProducts(
+        _ matrix: UnsafePointer<Float>, _ vectors: UnsafePointer<Float>, _ results: UnsafeMutablePointer<Float>,
+        _ extents: cvm_row_extents
+    ) { withUnsafePointer(to: extents) { cvm_row_products_f32(matrix, vectors, results, $0) } }
+
+    static func weightedRows(
+        _ rows: UnsafePointer<Float>, _ factors: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>,
+        count: Int, depth: Int, stride: Int
+    ) { cvm_weighted_rows_f32(rows, factors, result, count, depth, stride) }
 }
 
 extension BFloat16: ComputedElement {
@@ -70,6 +97,21 @@ extension BFloat16: ComputedElement {
         _ source: UnsafePointer<BFloat16>, _ gate: UnsafePointer<BFloat16>,
         _ destination: UnsafeMutablePointer<BFloat16>, _ count: Int
     ) { cvm_gate_bf16(source.words, gate.words, destination.words, count) }
+
+    static func swiglu(
+        _ gate: UnsafePointer<BFloat16>, _ source: UnsafePointer<BFloat16>,
+        _ destination: UnsafeMutablePointer<BFloat16>, _ count: Int
+    ) { cvm_swiglu_bf16(gate.words, source.words, destination.words, count) }
+
+    static func rowProducts(
+        _ matrix: UnsafePointer<BFloat16>, _ vectors: UnsafePointer<Float>, _ results: UnsafeMutablePointer<Float>,
+        _ extents: cvm_row_extents
+    ) { withUnsafePointer(to: extents) { cvm_row_products_bf16(matrix.words, vectors, results, $0) } }
+
+    static func weightedRows(
+        _ rows: UnsafePointer<BFloat16>, _ factors: UnsafePointer<Float>, _ result: UnsafeMutablePointer<Float>,
+        count: Int, depth: Int, stride: Int
+    ) { cvm_weighted_rows_bf16(rows.words, factors, result, count, depth, stride) }
 }
 
 extension Activation {

@@ -37,6 +37,13 @@ package struct TorchRandom: Sendable {
         return count < Self.block ? smallDraw(count: count) : blockedDraw(count: count)
     }
 
+    /// Draws what `torch.empty(1).exponential_()` draws in fp32, and so `torch.multinomial`: -log(1 - u). Torch builds with
+    /// Intel's MKL draw other numbers where they run on Intel's processors.
+    package mutating func exponential() -> Float { Float(-log1p(-uniformDouble())) }
+
+    /// Passes over what `exponential` would draw.
+    package mutating func skipExponential() { _ = uniformDouble() }
+
     // MARK: - Normals
 
     /// Fewer than 16 elements: pairs in fp64, cosine first, the sine kept for the next element.

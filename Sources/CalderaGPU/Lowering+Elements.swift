@@ -102,8 +102,10 @@ extension Lowering {
         let ids = try operand(node.inputs[0])
         let tables = try node.inputs.dropFirst().map { try operand($0, as: dtype) }
         let width = allowsFours(tables + [try operand(node.output)], dtype, extents: [shape.channels]) ? 4 : 1
+        let isPositioned = tables.count > 1
         return try elementwise(
-            variant("embedding", dtype), node, width: width, reads: [ids] + tables,
+            variant("embedding", dtype), node, width: width, constants: [isPositioned.constant], reads: [ids] + tables,
+            operands: [ids] + tables + (isPositioned ? [] : [.none]) + [try operand(node.output)],
             numbers: [shape.count, shape.channels, shape[1], node.inputs[1].shape[0]])
     }
 

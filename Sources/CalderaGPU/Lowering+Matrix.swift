@@ -24,6 +24,7 @@ extension Lowering {
     func matmul(_ node: Node, _ epilogue: Epilogue) throws -> Dispatch {
         let inner = node.inputs[0].shape.channels
         let product = try self.product(node, epilogue, inner: inner, packing: .plain)
+        if takesRows(product) { return rowProduct(product, node, epilogue) }
         return dispatch(product, kernel: "gemm", node, epilogue, numbers: [])
     }
 
@@ -55,6 +56,36 @@ extension Lowering {
             result: try operand(node.output), bias: try extra(epilogue.biasIndex),
             rowBias: try extra(epilogue.rowBiasIndex), residual: try extra(epilogue.residualIndex),
             rows: shape.rows, columns: shape.channels, inner: inner, rowsPerBias: max(1, shape.rows / rowBiases))
+    }
+
+    /// The most rows of which each pass over the weight makes all results.
+    private static let mostRows = 8
+
+    /// Few rows, as the step stage of an incremental plan has them, are bound by reading the weight.
+    private func takesRows(_ product: Product) -> Bool {
+        plan.isIncremental && product.rows <= Lowering.mostRows && matrixTile == nil
+    }
+
+    /// A workgroup makes a column of the result, or several side by side on devices that have many lanes.
+    private func rowProduct(_ product: Product, _ node: Node, _ epilogue: Epilogue) -> Dispatch {
+        let dtype = node.output.dtype
+        let lanes = device.kind == .software ? team(32) : 32
+        let columns = device.kind == .software ? 1 : 4
+        let wide = 16 / dtype.size
+        let isWide =
+            product.inner.isMultiple(of: wide) && [product.source, product.weight].allSatisfy { $0.isAligned(to: 16) }
+        return Dispatch(
+            kernel: variant("gemv", dtype),
+            constants: [lanes * columns, lanes, columns, product.rows].map { UInt32($0) } + [0, 0, 0, 0] + [
+                isWide.constant, 0, epilogue.bias.constant, epilogue.rowBias.constant,
+                epilogue.activation?.kernelCode ?? 0, epilogue.residual.constant,
+            ],
+            push: PushConstants(
+                product.operands, [product.rows, product.columns, product.inner, product.rowsPerBias]),
+            groups: divideUp(product.columns, columns), reads: [product.source, product.weight] + product.extras,
+            writes: [product.result],
+            detail: "\(product.rows) row\(product.rows == 1 ? "" : "s")"
+                + (epilogue.parts.isEmpty ? "" : " " + epilogue.parts.joined(separator: "+")))
     }
 
     private func dispatch(

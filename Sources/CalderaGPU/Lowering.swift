@@ -19,6 +19,11 @@ struct Lowering {
         case .groupNorm(let groups, let epsilon, let activation):
             return try groupNorm(node, groups: groups, epsilon: epsilon, activation)
         case .layerNorm(let epsilon): return [try layerNorm(node, epsilon: epsilon)]
+        case .rmsNorm(let epsilon): return [try rmsNorm(node, epsilon: epsilon)]
+        case .cachedAttention(let attention): return [try cachedAttention(node, attention)]
+        case .writeCache: return [try writeCache(node)]
+        case .rotary(let headSize): return [try rotary(node, headSize: headSize)]
+        case .swiglu: return [try swiglu(node)]
         case .attention(let attention): return [try self.attention(node, attention)]
         case .embedding: return [try embedding(node)]
         case .sinusoid(let channels, let flip, let shift):

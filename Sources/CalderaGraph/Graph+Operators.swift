@@ -53,6 +53,13 @@ extension Graph {
         return addNode(.layerNorm(epsilon: epsilon), [source, weight, bias], source.shape, source.dtype, label: label)
     }
 
+    /// source / √(mean of its squares + epsilon) · weight over the channels of [..., C]; Zhang and Sennrich, "Root Mean
+    /// Square Layer Normalization" (2019).
+    public func rmsNorm(_ source: Tensor, weight: Tensor, epsilon: Float, label: String) throws -> Tensor {
+        try checkVector(weight, source.shape.channels, label)
+        return addNode(.rmsNorm(epsilon: epsilon), [source, weight], source.shape, source.dtype, label: label)
+    }
+
     /// softmax(q·kᵀ/√d)·v for each head; Vaswani et al., "Attention Is All You Need" (2017), equation 1.
     public func attention(
         query: Tensor, key: Tensor, value: Tensor, heads: Int, causal: Bool = false, label: String
@@ -68,15 +75,52 @@ extension Graph {
         return addNode(.attention(op), [query, key, value], query.shape, query.dtype, label: label)
     }
 
-    /// Token plus position embedding: ids int32 [B, T] -> [B, T, C].
-    public func embedding(ids: Tensor, tokens: Tensor, positions: Tensor, label: String) throws -> Tensor {
+    /// Attention of query [B, T, h·d] to keys and values [B, P, g·d], caches that `write` returned; see
+    /// `Op.cachedAttention`. Ainslie et al., "GQA" (2023), for fewer key heads than heads.
+    public func cachedAttention(
+        query: Tensor, keys: Tensor, values: Tensor, positions: Tensor, heads: Int, keyHeads: Int, label: String
+    ) throws -> Tensor {
+        let (batch, channels) = (query.shape.extents.first ?? 0, query.shape.channels)
         try check(
-            ids.dtype == .int32 && ids.shape.rank == 2 && tokens.shape.rank == 2 && positions.shape.rank == 2
-                && tokens.shape.channels == positions.shape.channels
-                && ids.shape[1] <= positions.shape[0],
-            label, "an embedding of ids \(ids.shape) with tables \(tokens.shape) and \(positions.shape)")
+            query.shape.rank == 3 && keys.shape == values.shape && keys.shape.rank == 3 && keys.shape[0] == batch
+                && heads > 0 && keyHeads > 0 && channels % heads == 0 && heads % keyHeads == 0
+                && keys.shape.channels == channels / heads * keyHeads && keys.dtype == query.dtype
+                && values.dtype == query.dtype && positions.dtype == .int32 && positions.shape == Shape([batch]),
+            label,
+            "an attention of \(heads) heads to \(keyHeads) over \(query.shape), \(keys.shape) and \(values.shape)")
+        let headSize = channels / heads
+        let op = CachedAttention(
+            heads: heads, keyHeads: keyHeads, headSize: headSize, scale: 1 / Float(headSize).squareRoot())
+        return addNode(
+            .cachedAttention(op), [query, keys, values, positions], query.shape, query.dtype, label: label)
+    }
+
+    /// Rotary positions over the heads of [B, T, h·d], halves apart as transformers has them (`rotate_half`); `table` is
+    /// fp32 [P, d], each position's d/2 cosines, then its sines. Su et al., "RoFormer" (2021).
+    public func rotary(
+        _ source: Tensor, table: Tensor, positions: Tensor, headSize: Int, label: String
+    ) throws -> Tensor {
+        try check(
+            source.shape.rank == 3 && headSize > 0 && headSize % 2 == 0 && source.shape.channels % headSize == 0
+                && table.dtype == .float32 && table.shape.rank == 2 && table.shape[1] == headSize
+                && positions.dtype == .int32 && positions.shape == Shape([source.shape[0]]),
+            label, "rotary positions over \(source.shape) in heads of \(headSize) by a table \(table.shape)")
+        return addNode(
+            .rotary(headSize: headSize), [source, table, positions], source.shape, source.dtype, label: label)
+    }
+
+    /// Token plus position embedding: ids int32 [B, T] -> [B, T, C]; of the tokens alone without `positions`.
+    public func embedding(ids: Tensor, tokens: Tensor, positions: Tensor? = nil, label: String) throws -> Tensor {
+        let length = positions?.shape.extents.first ?? .max
+        try check(
+            ids.dtype == .int32 && ids.shape.rank == 2 && tokens.shape.rank == 2
+                && (positions.map { $0.shape.rank == 2 && $0.shape.channels == tokens.shape.channels } ?? true)
+                && ids.shape[1] <= length,
+            label,
+            "an embedding of ids \(ids.shape) with tables \(tokens.shape) and \(positions?.shape.description ?? "none")"
+        )
         let shape = Shape([ids.shape[0], ids.shape[1], tokens.shape.channels])
-        return addNode(.embedding, [ids, tokens, positions], shape, dtype, label: label)
+        return addNode(.embedding, [ids, tokens] + (positions.map { [$0] } ?? []), shape, dtype, label: label)
     }
 
     /// Sinusoidal features of fp32 numbers [rows] -> [rows, channels].
@@ -125,6 +169,14 @@ extension Graph {
         try check(source.shape.channels % 2 == 0, label, "a GEGLU of \(source.shape), an odd number of channels")
         let shape = Shape(source.shape.extents.dropLast() + [source.shape.channels / 2])
         return addNode(.geglu, [source], shape, source.dtype, label: label)
+    }
+
+    /// silu(gate) · value; Shazeer, "GLU Variants Improve Transformer" (2020), SwiGLU.
+    public func swiglu(gate: Tensor, value: Tensor, label: String) throws -> Tensor {
+        try check(
+            gate.shape == value.shape && gate.dtype == value.dtype, label,
+            "a SwiGLU of \(gate.dtype) \(gate.shape) and \(value.dtype) \(value.shape)")
+        return addNode(.swiglu, [gate, value], gate.shape, gate.dtype, label: label)
     }
 
     public func concat(_ left: Tensor, _ right: Tensor, axis: Int, label: String) throws -> Tensor {

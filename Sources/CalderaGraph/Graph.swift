@@ -23,6 +23,9 @@ public enum Origin: Sendable, Hashable {
     case input(name: String)
     /// Lives on from one replay to the next; written by `assign` nodes and by the host.
     case state(name: String)
+    /// Lives on as a state does, but only `writeCache` nodes write it, in either stage: no host does, nothing saves it
+    /// before a step, and its entries mean nothing before they are written.
+    case cache(name: String)
     /// A tensor of the model's files, packed by the backend as its node needs it. The shape is PyTorch's.
     case weight(name: String)
     /// Made by node `index`.
@@ -45,7 +48,7 @@ public struct Node: Sendable {
     public var output: Tensor
     public var label: String
     public var stage: Stage
-    /// For `assign`: the state that the source is copied to.
+    /// For `assign` and `writeCache`: the state or the cache that the source is copied to.
     public var target: Tensor?
 }
 
@@ -74,6 +77,9 @@ public final class Graph {
     public func state(_ name: String, _ shape: Shape, _ dtype: DType) -> Tensor {
         append(shape, dtype, .state(name: name), .step)
     }
+
+    /// Room for P entries of each of B sequences, [B, P, C], in the graph's element type.
+    public func cache(_ name: String, _ shape: Shape) -> Tensor { append(shape, dtype, .cache(name: name), .load) }
 
     /// A tensor of the model's files under PyTorch's shape. The same name gives the same value.
     public func weight(_ name: String, _ shape: Shape) throws -> Tensor {
@@ -121,6 +127,27 @@ public final class Graph {
         let output = append(source.shape, source.dtype, .view(of: target.id, offset: 0), .step)
         nodes.append(
             Node(op: .assign, inputs: [source], output: output, label: label, stage: .step, target: target))
+    }
+
+    /// Copies the tokens of `source` [B, T, C] into `cache` [B, P, C], from entry positions[b] of sequence b on.
+    /// Returns the cache as it is then: what reads it has to read this.
+    public func write(_ source: Tensor, to cache: Tensor, at positions: Tensor, label: String) throws -> Tensor {
+        let base = values[storage(of: cache.id).id]
+        guard case .cache = base.origin, source.shape.rank == 3, cache.shape.rank == 3,
+            cache.shape == base.tensor.shape,
+            source.shape[0] == cache.shape[0], source.shape[2] == cache.shape[2], source.dtype == cache.dtype,
+            positions.dtype == .int32, positions.shape == Shape([source.shape[0]])
+        else {
+            throw CalderaError(
+                "\(label): \(source.dtype) \(source.shape) cannot be written to the cache \(cache.dtype) \(cache.shape) "
+                    + "at positions \(positions.dtype) \(positions.shape).")
+        }
+        let inputs = [source, positions, cache]
+        let stage = inputs.map { values[$0.id].stage }.max() ?? .load
+        let output = append(cache.shape, cache.dtype, .view(of: base.tensor.id, offset: 0), stage)
+        nodes.append(
+            Node(op: .writeCache, inputs: inputs, output: output, label: label, stage: stage, target: base.tensor))
+        return output
     }
 
     /// The same memory under another shape of as many elements.

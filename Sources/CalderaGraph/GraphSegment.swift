@@ -74,7 +74,7 @@ private struct SegmentBuilder {
             made = try graph.reshape(copy(whole.values[base].tensor), tensor.shape)
         case .view:
             throw CalderaError("A graph with a slice of \(tensor.shape) cannot be cut into segments.")
-        case .input, .state, .node:
+        case .input, .state, .cache, .node:
             made = graph.input(GraphSegment.name(of: tensor), tensor.shape, tensor.dtype)
             inputs.append(tensor)
         }

@@ -67,7 +67,9 @@ package struct NonFiniteSearch {
 
     /// Whether a tensor is a computed or written value that can be infinite.
     private func isValue(_ tensor: Tensor) -> Bool {
-        plan.location(of: tensor) != nil && tensor.dtype != .int32 && tensor.shape.count > 0
+        // Entries of a cache that nothing has written mean nothing.
+        if case .cache = plan.origin(of: tensor) { return false }
+        return plan.location(of: tensor) != nil && tensor.dtype != .int32 && tensor.shape.count > 0
     }
 
     /// Says where an input comes from that was not finite before its node ran: the host, or the stage before.
@@ -75,7 +77,7 @@ package struct NonFiniteSearch {
         switch plan.origin(of: input) {
         case .input(let name), .state(let name), .weight(let name):
             return NonFiniteValue(label: node.label, cause: .input(name))
-        case .node, .view:
+        case .node, .view, .cache:
             if stage == .step, let earlier = try first(.prompt) { return earlier }
             return NonFiniteValue(label: node.label, cause: .computation)
         }

@@ -82,6 +82,17 @@ public struct Attention: Sendable, Hashable {
     public let scale: Float
 }
 
+/// Attention of new tokens to all that a cache holds of their sequence, themselves included. Heads lie side by side in
+/// the channels; where there are fewer key heads than query heads, neighbours share one (grouped-query attention).
+public struct CachedAttention: Sendable, Hashable {
+    public let heads: Int
+    /// Divides `heads`.
+    public let keyHeads: Int
+    public let headSize: Int
+    /// The factor on the logits: headSize^-1/2.
+    public let scale: Float
+}
+
 /// One operation. The inputs of a node are listed at each case in their order; layouts are channels-last throughout.
 public enum Op: Sendable, Hashable {
     /// source [..., K] · weight [N, K] (or [N, K, 1, 1])ᵀ, then the epilogue's operands -> [..., N].
@@ -92,9 +103,20 @@ public enum Op: Sendable, Hashable {
     case groupNorm(groups: Int, epsilon: Float, activation: Activation?)
     /// source [..., C], weight [C], bias [C].
     case layerNorm(epsilon: Float)
+    /// source [..., C], weight [C]: source / √(mean of its squares + epsilon) · weight.
+    case rmsNorm(epsilon: Float)
     /// query [B, T, h·d], key [B, S, h·d], value [B, S, h·d] -> [B, T, h·d].
     case attention(Attention)
-    /// ids int32 [B, T], token table [V, C], position table [P, C] -> [B, T, C].
+    /// query [B, T, h·d], keys and values [B, P, g·d], positions int32 [B] -> [B, T, h·d]. Token t of sequence b is the
+    /// one at position positions[b] + t; it sees the entries 0...positions[b] + t of its sequence, and no other is read.
+    case cachedAttention(CachedAttention)
+    /// source [B, T, C], positions int32 [B], cache [B, P, C] -> the cache, in place: its entry positions[b] + t becomes
+    /// token t of sequence b. Tokens behind its last entry are left out.
+    case writeCache
+    /// source [B, T, h·d], table fp32 [P, d], positions int32 [B] -> [B, T, h·d]: each pair (i, i + d/2) of a head turned
+    /// by the angle whose cosine and sine are elements i and i + d/2 of the table's row positions[b] + t.
+    case rotary(headSize: Int)
+    /// ids int32 [B, T], token table [V, C] and, where the model has one, position table [P, C] -> [B, T, C].
     case embedding
     /// x fp32 [rows] -> [rows, channels]: cosines first when `flipSinToCos`, frequency
     /// exp(-ln 10000 · i / (channels/2 - shift)) (diffusers `get_timestep_embedding`).
@@ -109,6 +131,8 @@ public enum Op: Sendable, Hashable {
     case outerSum
     /// source [..., 2C] -> [..., C]: first half times gelu(second half).
     case geglu
+    /// gate and value of one shape: silu(gate) · value.
+    case swiglu
     /// Two tensors that agree in every extent but `axis`.
     case concat(axis: Int)
     /// source [B, H, W, C] -> [B, height, width, C].
@@ -139,7 +163,11 @@ public enum Op: Sendable, Hashable {
         case .convolution: "convolution"
         case .groupNorm: "group_norm"
         case .layerNorm: "layer_norm"
+        case .rmsNorm: "rms_norm"
         case .attention: "attention"
+        case .cachedAttention: "cached_attention"
+        case .writeCache: "write_cache"
+        case .rotary: "rotary"
         case .embedding: "embedding"
         case .sinusoid: "sinusoid"
         case .activation(let function): function.rawValue
@@ -147,6 +175,7 @@ public enum Op: Sendable, Hashable {
         case .add: "add"
         case .outerSum: "outer_sum"
         case .geglu: "geglu"
+        case .swiglu: "swiglu"
         case .concat: "concat"
         case .upsampleNearest: "upsample_nearest"
         case .select: "select"

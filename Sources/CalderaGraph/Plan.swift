@@ -36,6 +36,9 @@ public struct Plan: Sendable {
     public let largestLiveSet: Int
     public let persistentSize: Int
     public let limits: PlanLimits
+    /// Whether there are caches: the prompt stage takes many tokens at once and the step stage one of each sequence, over
+    /// the same weights. Backends then keep matrices row by row, so that both stages share them.
+    package let isIncremental: Bool
     let locations: [Int: Location]
     let storages: [(id: Int, offset: Int)]
     /// The part of the model that this is, for profiles and reports: "unet", "vae"; empty where nobody has said.

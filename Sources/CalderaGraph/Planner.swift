@@ -24,7 +24,8 @@ public enum Planner {
             weights: ports { if case .weight(let name) = $0 { name } else { nil } }
                 .filter { used.contains($0.tensor.id) },
             arenaSize: layout.arenaSize, largestLiveSet: layout.largestLiveSet, persistentSize: layout.persistentSize,
-            limits: limits, locations: layout.locations, storages: storages)
+            limits: limits, isIncremental: !ports { if case .cache(let name) = $0 { name } else { nil } }.isEmpty,
+            locations: layout.locations, storages: storages)
     }
 }
 
@@ -43,7 +44,7 @@ private struct Layout {
         var lasting: [Int] = graph.outputs.map { storages[$0.tensor.id].id }
         for value in graph.values {
             switch value.origin {
-            case .input, .state: lasting.append(value.tensor.id)
+            case .input, .state, .cache: lasting.append(value.tensor.id)
             case .node:
                 if let life = lifetimes[value.tensor.id], life.first < boundary, life.last >= boundary {
                     lasting.append(value.tensor.id)

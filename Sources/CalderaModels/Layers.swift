@@ -59,6 +59,10 @@ struct Layers {
             label: path)
     }
 
+    func rmsNorm(_ source: Tensor, epsilon: Float) throws -> Tensor {
+        try graph.rmsNorm(source, weight: weight("weight", [source.shape.channels]), epsilon: epsilon, label: path)
+    }
+
     func activation(_ source: Tensor, _ function: Activation) -> Tensor {
         graph.activation(source, function, label: path)
     }

@@ -19,7 +19,7 @@ import Testing
         let all: Set<String> = [
             "matmul", "convolution", "group_norm", "layer_norm", "attention", "embedding", "sinusoid", "silu", "gelu",
             "quick_gelu", "relu", "tanh", "scale_shift", "add", "outer_sum", "geglu", "concat", "upsample_nearest",
-            "select", "gather_token",
+            "select", "gather_token", "rms_norm", "swiglu", "rotary", "write_cache", "cached_attention",
             "weighted_sum", "blend", "rescale", "cast", "increment", "assign",
         ]
         let spelled = named.map { $0 == Activation.quickGELU.rawValue ? "quick_gelu" : $0 }

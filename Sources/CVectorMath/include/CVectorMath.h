@@ -40,6 +40,28 @@ void cvm_affine_bf16(
 void cvm_gate_f32(const float *source, const float *gate, float *destination, size_t count);
 void cvm_gate_bf16(const uint16_t *source, const uint16_t *gate, uint16_t *destination, size_t count);
 
+// silu(gate) * source.
+void cvm_swiglu_f32(const float *gate, const float *source, float *destination, size_t count);
+void cvm_swiglu_bf16(const uint16_t *gate, const uint16_t *source, uint16_t *destination, size_t count);
+
+// A matrix and the few vectors that it is multiplied with. Strides count elements from one row to the next.
+typedef struct {
+    // Rows of the matrix, elements of each row, and how many vectors there are.
+    size_t count, depth, vectors;
+    size_t matrix_stride, vector_stride, result_stride;
+} cvm_row_extents;
+
+// results[v, i] = the product of row i and vector v, each row being read once for up to eight vectors. A product's bits
+// depend on its row and its vector alone, not on how many others are computed with it.
+void cvm_row_products_f32(const float *matrix, const float *vectors, float *results, const cvm_row_extents *extents);
+void cvm_row_products_bf16(const uint16_t *matrix, const float *vectors, float *results, const cvm_row_extents *extents);
+
+// result[d] = the sum over rows i < count of factors[i] * rows[i, d], for d < depth.
+void cvm_weighted_rows_f32(
+    const float *rows, const float *factors, float *result, size_t count, size_t depth, size_t stride);
+void cvm_weighted_rows_bf16(
+    const uint16_t *rows, const float *factors, float *result, size_t count, size_t depth, size_t stride);
+
 // Changes of type, rounding to the nearest, ties to even. fp16 subnormals, infinities and NaNs keep their values.
 void cvm_bf16_from_f32(const float *source, uint16_t *destination, size_t count);
 void cvm_f16_from_f32(const float *source, uint16_t *destination, size_t count);

@@ -3,7 +3,7 @@ import CalderaGraph
 /// The whole table: every operator in every form, and small graphs that join them.
 package let operatorCases: [OperatorCase] =
     OperatorCase.matmuls + OperatorCase.convolutions + OperatorCase.norms + OperatorCase.attentions
-    + OperatorCase.elements + OperatorCase.graphs
+    + OperatorCase.elements + OperatorCase.language + OperatorCase.graphs
 
 /// Graphs of several nodes: states, stages, views and chains that fuse.
 extension OperatorCase {

@@ -46,6 +46,11 @@ private final class NaiveExecutable: Executable {
         try plan.check(weights, part: "the test graph")
         self.plan = plan
         self.roundsToDType = roundsToDType
+        for value in plan.values {
+            if case .cache = value.origin {
+                contents[value.tensor.id] = Array(repeating: 0, count: value.tensor.shape.count)
+            }
+        }
         try replaceWeights(Set(plan.weights.map(\.name)), from: weights)
     }
 

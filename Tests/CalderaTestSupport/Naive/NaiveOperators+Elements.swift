@@ -16,11 +16,13 @@ extension Activation {
 
 /// Operations that look at one element, one row or one index at a time.
 extension NaiveOperators {
-    /// y[b, t] = tokens[ids[b, t]] + positions[t].
-    static func embedding(_ ids: Operand, _ tokens: Operand, _ positions: Operand) throws -> [Double] {
+    /// y[b, t] = tokens[ids[b, t]], plus positions[t] where there are positions.
+    static func embedding(_ ids: Operand, _ tokens: Operand, _ positions: Operand?) throws -> [Double] {
         let length = ids.shape[1]
         return try ids.values.enumerated().flatMap { index, id in
-            zip(try row(Int(id), of: tokens), try row(index % length, of: positions)).map { $0 + $1 }
+            let token = try row(Int(id), of: tokens)
+            guard let positions else { return token }
+            return zip(token, try row(index % length, of: positions)).map { $0 + $1 }
         }
     }
 
@@ -144,7 +146,7 @@ extension NaiveOperators {
     }
 
     /// Entry `index` of the outermost axis.
-    private static func row(_ index: Int, of table: Operand) throws -> [Double] {
+    static func row(_ index: Int, of table: Operand) throws -> [Double] {
         guard (0..<table.shape[0]).contains(index) else {
             throw CalderaError("There is no row \(index) in a table \(table.shape).")
         }

@@ -10,8 +10,13 @@ enum NaiveOperators {
         case .groupNorm(let groups, let epsilon, let function):
             groupNorm(inputs, groups, Double(epsilon)).map { function?($0) ?? $0 }
         case .layerNorm(let epsilon): layerNorm(inputs, Double(epsilon))
+        case .rmsNorm(let epsilon): rmsNorm(inputs[0], inputs[1], Double(epsilon))
+        case .cachedAttention(let attention): cachedAttention(attention, inputs)
+        case .writeCache: writeCache(inputs[0], inputs[1], inputs[2])
+        case .rotary(let size): try rotary(inputs[0], inputs[1], inputs[2], size)
+        case .swiglu: zip(inputs[0].values, inputs[1].values).map { Activation.silu($0) * $1 }
         case .attention(let attention): self.attention(attention, inputs[0], inputs[1], inputs[2])
-        case .embedding: try embedding(inputs[0], inputs[1], inputs[2])
+        case .embedding: try embedding(inputs[0], inputs[1], inputs.count > 2 ? inputs[2] : nil)
         case .sinusoid(let channels, let flip, let shift): sinusoid(inputs[0], channels, flip, Double(shift))
         case .activation(let function): inputs[0].values.map { function($0) }
         case .scaleShift(let scale, let shift): inputs[0].values.map { Double(scale) * $0 + Double(shift) }
