@@ -1,5 +1,6 @@
 #include "COneDNN.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -42,6 +43,11 @@ struct cdnn_execution {
         status = (call); \
         if (status != dnnl_success) goto end; \
     } while (0)
+
+// oneDNN 2.6 makes wrong code now and then where two threads make primitives at once and its cache is full: each of
+// 40,000 layers made by four threads was right with a cache of 1024, and up to four were wrong with one of 64. So one
+// thread at a time makes them, in all engines, for the cache belongs to the process.
+static pthread_mutex_t creation = PTHREAD_MUTEX_INITIALIZER;
 
 // MARK: Engine
 
@@ -179,6 +185,7 @@ int cdnn_convolution_create(
     const dnnl_dims_t strides = {stride, stride};
     const dnnl_dims_t before = {shape->pad_top, shape->pad_left};
     const dnnl_dims_t behind = {shape->pad_bottom, shape->pad_right};
+    pthread_mutex_lock(&creation);
     primitive->bias = epilogue->bias;
     set_weights(primitive, 4, weights_extents, weights_strides);
     TRY(layout_tagged(&source, 4, source_extents, type, dnnl_nhwc));
@@ -202,6 +209,7 @@ int cdnn_convolution_create(
 #endif
     TRY(dnnl_primitive_create(&primitive->code, primitive->description));
 end:
+    pthread_mutex_unlock(&creation);
     layout_release(&source);
     layout_release(&weights);
     layout_release(&bias);
@@ -227,6 +235,7 @@ int cdnn_matmul_create(
     const dnnl_dims_t destination_extents = {shape->rows, shape->columns};
     const dnnl_dims_t destination_strides = {shape->destination_stride, 1};
     const int threads = shape->single_threaded ? team_limit(1) : 0;
+    pthread_mutex_lock(&creation);
     primitive->bias = epilogue->bias;
     set_weights(primitive, 2, weights_extents, file_strides);
     TRY(layout_strided(&source, 2, source_extents, type, source_strides));
@@ -253,6 +262,7 @@ int cdnn_matmul_create(
 #endif
     TRY(dnnl_primitive_create(&primitive->code, primitive->description));
 end:
+    pthread_mutex_unlock(&creation);
     if (threads > 0) team_limit(threads);
     layout_release(&source);
     layout_release(&weights);
@@ -296,19 +306,29 @@ bool cdnn_same_weights_layout(const cdnn_primitive *left, const cdnn_primitive *
     return dnnl_memory_desc_equal(queried(left, dnnl_query_weights_md), queried(right, dnnl_query_weights_md)) == 1;
 }
 
+static dnnl_status_t reorder_create(
+    cdnn_engine *engine, layout_ref from, layout_ref to, dnnl_primitive_t *result) {
+    dnnl_status_t status;
+    dnnl_primitive_desc_t description = NULL;
+    pthread_mutex_lock(&creation);
+    TRY(dnnl_reorder_primitive_desc_create(&description, from, engine->engine, to, engine->engine, NULL));
+    TRY(dnnl_primitive_create(result, description));
+end:
+    if (description) dnnl_primitive_desc_destroy(description);
+    pthread_mutex_unlock(&creation);
+    return status;
+}
+
 int cdnn_pack_weights(
     cdnn_engine *engine, const cdnn_primitive *primitive, const void *source, cdnn_type type, void *packed) {
     dnnl_status_t status;
     layout plain = {0};
     dnnl_memory_t from = NULL, to = NULL;
-    dnnl_primitive_desc_t description = NULL;
     dnnl_primitive_t reorder = NULL;
     const layout_ref wanted = queried(primitive, dnnl_query_weights_md);
     TRY(layout_strided(
         &plain, primitive->weights_rank, primitive->weights_extents, data_type(type), primitive->weights_strides));
-    TRY(dnnl_reorder_primitive_desc_create(
-        &description, layout_view(&plain), engine->engine, wanted, engine->engine, NULL));
-    TRY(dnnl_primitive_create(&reorder, description));
+    TRY(reorder_create(engine, layout_view(&plain), wanted, &reorder));
     TRY(dnnl_memory_create(&from, layout_view(&plain), engine->engine, (void *)source));
     TRY(dnnl_memory_create(&to, wanted, engine->engine, packed));
     const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
@@ -318,7 +338,6 @@ end:
     if (from) dnnl_memory_destroy(from);
     if (to) dnnl_memory_destroy(to);
     if (reorder) dnnl_primitive_destroy(reorder);
-    if (description) dnnl_primitive_desc_destroy(description);
     layout_release(&plain);
     return status;
 }
