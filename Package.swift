@@ -40,6 +40,7 @@ let package = Package(
             dependencies: [
                 "CalderaGraph", "CalderaVulkan", "CalderaGPU", "CalderaCPU", "CalderaFormats",
                 "CalderaAdapters", "CalderaText", "CalderaModels", "CalderaDiffusion", "CalderaLanguage",
+                "CalderaTIPO",
             ],
             resources: [.copy("Resources/EmbeddedModel"), .copy("Resources/EmbeddedUpsampler")]),
         .target(

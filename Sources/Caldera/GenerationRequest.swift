@@ -7,6 +7,8 @@ import CalderaText
 /// What a person asks for. Nil means: what the model's own files say.
 public struct GenerationRequest: Sendable {
     public var prompt: String
+    /// What a person wrote where a language model has made `prompt` of it; noted in the picture.
+    public var shortPrompt: String?
     /// What the picture should not show; nil is not the same as an empty text (`force_zeros_for_empty_prompt`).
     public var negativePrompt: String?
     /// How the prompts are read.

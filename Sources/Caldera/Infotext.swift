@@ -25,6 +25,7 @@ struct Infotext {
     /// The settings that are not every picture's.
     private func fields(_ call: PipelineRequest, _ draw: PictureSeeds.Draw) -> [(String, String)] {
         var fields: [(String, String)] = []
+        if let short = written.shortPrompt { fields.append(("Short prompt", short)) }
         if let path = options.autoencoder { fields.append(("VAE", URL(fileURLWithPath: path).lastPathComponent)) }
         if let source = call.source { fields.append(("Denoising strength", number(source.strength))) }
         if let skip = call.clipSkip { fields.append(("Clip skip", String(skip))) }

@@ -46,12 +46,13 @@ struct GenerateCommand: ParsableCommand {
     func run() throws {
         logging.bootstrap()
         let start = ContinuousClock.now
-        let request = request
+        var request = request
         let naming = try OutputNaming(output.output, prompt: text.prompt, count: request.count)
         if let path = output.saveLatents { try OutputNaming.checkLatents(path) }
         if output.preview != nil { try OutputNaming.checkPicture(output.previewPath) }
         let profiler = try profile.profiler()
         let display = ProgressDisplay(pictures: request.count, plain: logging.verbose)
+        if text.upsamples { try upsample(&request, display) }
         let result = try generate(request, display, profiler)
         for warning in result.warnings { StandardStreams.reportWarning(warning) }
         let paths = try save(result, naming)
@@ -64,6 +65,25 @@ struct GenerateCommand: ParsableCommand {
                 outputs: paths, latents: output.saveLatents, preview: output.preview == nil ? nil : output.previewPath),
             maxMemory: device.maxMemory, totalSeconds: total)
         try StandardStreams.print(JSONText.encode(report))
+    }
+
+    /// Puts a language model's prompt in place of the short one, and says which. The model is gone when pictures begin.
+    private func upsample(_ request: inout GenerationRequest, _ display: ProgressDisplay) throws {
+        defer { display.finish() }
+        display.show(stage: "upsampling the prompt")
+        var short = UpsamplingRequest(prompt: request.prompt)
+        short.seed = request.seed.map { $0 & 0xffff_ffff }
+        if let width = request.width, let height = request.height {
+            short.aspectRatio = Double(width) / Double(height)
+        }
+        let upsampler = try PromptUpsampler(
+            model: text.upsampleModel, device: device.choice, precision: device.precision,
+            memoryLimit: device.maxMemory)
+        guard let long = try upsampler.upsample(short).first else { return }
+        request.shortPrompt = request.prompt
+        request.prompt = long.prompt
+        display.finish()
+        StandardStreams.report("upsampled prompt: \(long.prompt.onOneLine)")
     }
 
     private func generate(

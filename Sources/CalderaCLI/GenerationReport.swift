@@ -39,6 +39,8 @@ struct GenerationReport: Encodable {
     @OrNull var preview: String?
     let seeds: [UInt64]
     let prompt: String
+    /// What `prompt` was made of, with --upsample.
+    @OrNull var shortPrompt: String?
     @OrNull var negativePrompt: String?
     let promptSyntax: String
     @OrNull var clipSkip: Int?
@@ -97,6 +99,7 @@ struct GenerationReport: Encodable {
         preview = files.preview
         seeds = result.images.map(\.seed)
         prompt = request.prompt
+        shortPrompt = request.shortPrompt
         negativePrompt = request.negativePrompt
         promptSyntax = request.promptSyntax.rawValue
         clipSkip = request.clipSkip

@@ -9,10 +9,20 @@ enum Program {
         StandardStreams.openMissing()
         Interrupts.install()
         do {
-            var command = try CalderaCommand.parseAsRoot()
+            var command = try CalderaCommand.parseAsRoot(arguments)
             try command.run()
         } catch {
             exit(finish(error))
+        }
+    }
+
+    /// The arguments, with `--upsample=PATH` by the name of the option that it is: the parser knows no flag that may have
+    /// a value. (`--upsample PATH` would take the prompt for the path.)
+    private static var arguments: [String] {
+        CommandLine.arguments.dropFirst().map { argument in
+            let flag = "--upsample="
+            guard argument.hasPrefix(flag) else { return argument }
+            return "--\(PromptArguments.upsampleModelName)=\(argument.dropFirst(flag.count))"
         }
     }
 

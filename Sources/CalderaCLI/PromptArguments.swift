@@ -32,6 +32,20 @@ struct PromptArguments: ParsableArguments {
         transform: Numbers.positive)
     var clipSkip: Int?
 
+    @Flag(
+        help: ArgumentHelp(
+            "Let a language model enrich the prompt first; --upsample=PATH names another than the embedded one, as in "
+                + "caldera upsample --model."))
+    var upsample = false
+
+    /// What `--upsample=PATH` stands for; see `Program`.
+    @Option(name: .customLong(Self.upsampleModelName), help: .hidden)
+    var upsampleModel: String?
+
+    static let upsampleModelName = "upsample-model"
+
+    var upsamples: Bool { upsample || upsampleModel != nil }
+
     /// Writes what was asked for into a request.
     func apply(to request: inout GenerationRequest) {
         request.negativePrompt = negativePrompt

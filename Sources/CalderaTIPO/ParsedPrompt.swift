@@ -105,3 +105,10 @@ extension ParsedPrompt {
         return sections.map { ($0.key.stripped(), $0.content.stripped()) }
     }
 }
+
+extension ParsedPrompt {
+    /// Every section that holds something, as a template writes it.
+    package var texts: [(name: String, content: String)] {
+        sections.filter { !$0.value.isEmpty }.map { ($0.key.string, $0.value.joined.string) }
+    }
+}
