@@ -7,7 +7,7 @@ import Foundation
 
 /// Opens language models: folders as transformers saves them, and GGUF files.
 package enum LanguageModelLoader {
-    /// - Parameter path: a folder with `config.json`, `tokenizer.json` and weights in one file or in shards, or a GGUF
+    /// - Parameter path: a folder with `config.json`, `tokenizer.json` or `tokenizer.model`, and weights in one file or in shards, or a GGUF
     ///   file; nil for the embedded upsampler.
     /// Throws `CalderaError` when a file is missing or broken, when parts do not fit each other, and for a model that
     /// Caldera does not compute.
@@ -45,18 +45,35 @@ package enum LanguageModelLoader {
             }
             return file
         }
+        // Some models, TIPO's among them, have SentencePiece's own file alone.
+        let hasPieces =
+            !FileManager.default.fileExists(atPath: folder.appendingPathComponent("tokenizer.json").path)
+            && FileManager.default.fileExists(atPath: folder.appendingPathComponent("tokenizer.model").path)
+        let config = try LlamaConfig(JSONConfig(contentsOf: file("config.json")))
+        let tokenizer: any TextTokenizer =
+            hasPieces ? try SentencePieceBPE(folder: folder) : try TokenizerFile(path: file("tokenizer.json"))
         return try LanguageParts(
-            config: LlamaConfig(JSONConfig(contentsOf: file("config.json"))), weights: WeightFile.open(folder: path),
-            tokenizer: TokenizerFile(path: file("tokenizer.json")), name: folder.lastPathComponent)
+            config: config, weights: WeightFile.open(folder: path), tokenizer: tokenizer,
+            name: folder.lastPathComponent)
     }
 
     private static func gguf(_ path: String) throws -> LanguageParts {
         let model = try GGUFModel(path)
-        let files = try model.tokenizer()
-        let place = "The tokenizer of \(path)"
         return try LanguageParts(
-            config: LlamaConfig(model.config), weights: model.weights,
-            tokenizer: TokenizerFile(json: files.json, config: files.config, path: place, configPath: place),
+            config: LlamaConfig(model.config), weights: model.weights, tokenizer: tokenizer(model.tokenizer()),
             name: URL(fileURLWithPath: path).lastPathComponent)
+    }
+
+    private static func tokenizer(_ stored: GGUFTokenizer) throws -> any TextTokenizer {
+        switch stored.kind {
+        case .sentencePiece(let scores, let addsSpace):
+            return try SentencePieceBPE(
+                tokens: stored.tokens, scores: scores, types: stored.types, addPrefixSpace: addsSpace,
+                bos: stored.addsBeginningOfText ? stored.beginningOfText : nil, eos: stored.endOfText)
+        case .byteLevel(let merges, let pattern):
+            return try TokenizerFile(
+                tokens: stored.tokens, merges: merges, types: stored.types, pattern: pattern,
+                bos: stored.beginningOfText, addBeginningOfText: stored.addsBeginningOfText, eos: stored.endOfText)
+        }
     }
 }

@@ -2,6 +2,7 @@ import Caldera
 import CalderaFormats
 import CalderaGraph
 import CalderaLanguage
+import CalderaModels
 import CalderaTestSupport
 import Foundation
 import Testing
@@ -54,23 +55,20 @@ import Testing
             }
         }
         try SafetensorsWriter.write(tensors, metadata: [:], to: folder.path("model.safetensors"))
-        try writeConfigs(of: model, to: folder)
-        let other = try LanguageModelLoader.open(folder.url.path)
+        let other = try LanguageParts(
+            config: config(), weights: SafetensorsFile(folder.path("model.safetensors")),
+            tokenizer: NumberTokenizer(count: 3), name: "folder")
+        #expect(other.config.rope == parts.config.rope && other.config.keyHeads == parts.config.keyHeads)
         let prompt = try parts.tokenizer.encode("that cat", addSpecialTokens: true)
         #expect(try greedy(parts, prompt) == greedy(other, prompt))
     }
 
-    private func writeConfigs(of model: GGUFModel, to folder: TemporaryFolder) throws {
-        let json = TestPaths.fixture("gguf/model.json", of: "CalderaFormatsTests")
-        let description = try JSONSerialization.jsonObject(with: Data(contentsOf: json)) as? [String: Any]
-        let config = try #require(description?["config"])
-        try folder.write("config.json", JSONSerialization.data(withJSONObject: config))
-        let tokenizer = try model.tokenizer()
-        try folder.write("tokenizer.json", tokenizer.json)
-        try folder.write("tokenizer_config.json", tokenizer.config)
+    private func config() throws -> LlamaConfig {
+        let json = TestPaths.fixture("gguf/model.json", of: "CalderaFormatsTests").path
+        return try LlamaConfig(JSONConfig(contentsOf: json).object("config"))
     }
 
-    /// transformers made the same merges of the same scores.
+    /// The tokenizers package was given the merges that transformers makes of the same scores.
     @Test func aGGUFTokenizerIsThatOfTransformers() throws {
         let tokenizer = try LanguageModelLoader.open(gguf.path).tokenizer
         let texts = TestPaths.fixture("gguf/texts.json", of: "CalderaFormatsTests")
