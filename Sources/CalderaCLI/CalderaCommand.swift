@@ -12,7 +12,8 @@ struct CalderaCommand: ParsableCommand {
             """,
         version: "caldera \(CalderaVersion.current)",
         subcommands: [
-            GenerateCommand.self, UpsampleCommand.self, DevicesCommand.self, InspectCommand.self, ExplainCommand.self, ConvertCommand.self,
+            GenerateCommand.self, UpsampleCommand.self, DevicesCommand.self, InspectCommand.self, ExplainCommand.self,
+            ConvertCommand.self,
             BenchCommand.self,
         ])
 }

@@ -98,7 +98,8 @@ public final class PromptUpsampler {
         _ request: UpsamplingRequest, _ separator: Int32, _ onText: (Int, String) throws -> Void
     ) throws -> [UpsampledText] {
         if let option = request.taskOptions.first {
-            throw CalderaError.usage("\(modelName) has one task and one form: leave \(option) away, or give a TIPO model.")
+            throw CalderaError.usage(
+                "\(modelName) has one task and one form: leave \(option) away, or give a TIPO model.")
         }
         let short = [request.tags, request.prompt].map { $0.trimmingCharacters(in: .whitespacesAndNewlines) }
             .filter { !$0.isEmpty }.joined(separator: ", ")
