@@ -50,6 +50,17 @@ package struct KernelReport: Codable, Sendable {
         self.ceilings = ceilings
         self.results = results
     }
+
+    /// The same with further results, each behind the last one of its shape.
+    package func adding(_ others: [Result]) -> KernelReport {
+        var merged: [Result] = []
+        for (index, result) in results.enumerated() {
+            merged.append(result)
+            let isLast = index + 1 == results.count || results[index + 1].shape != result.shape
+            if isLast { merged += others.filter { $0.shape == result.shape } }
+        }
+        return KernelReport(environment: environment, ceilings: ceilings, results: merged)
+    }
 }
 
 /// Two reports of one device, the second over the first.
