@@ -2,13 +2,12 @@
 
 #include <dlfcn.h>
 
-bool cshaderc_load(const char *library, CShaderc *table) {
+const char *cshaderc_load(const char *library, CShaderc *table) {
     void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
-    if (!handle) return false;
-    bool complete = true;
-#define LOAD(name)                                               \
-    *(void **)(&table->name) = dlsym(handle, "shaderc_" #name); \
-    if (!table->name) complete = false;
+    if (!handle) return dlerror();
+#define LOAD(name)                                                          \
+    table->name = (__typeof__(table->name))dlsym(handle, "shaderc_" #name); \
+    if (!table->name) return "it lacks shaderc_" #name;
     LOAD(compiler_initialize)
     LOAD(compiler_release)
     LOAD(compile_options_initialize)
@@ -22,5 +21,5 @@ bool cshaderc_load(const char *library, CShaderc *table) {
     LOAD(result_get_compilation_status)
     LOAD(result_get_bytes)
     LOAD(result_get_error_message)
-    return complete;
+    return NULL;
 }

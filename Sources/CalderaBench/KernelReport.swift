@@ -9,6 +9,12 @@ package struct DeviceCeilings: Codable, Sendable, Equatable {
     /// Read and written by copies.
     package let copyBytesPerSecond: Double
 
+    package init(fp32OperationsPerSecond: Double, halfOperationsPerSecond: Double?, copyBytesPerSecond: Double) {
+        self.fp32OperationsPerSecond = fp32OperationsPerSecond
+        self.halfOperationsPerSecond = halfOperationsPerSecond
+        self.copyBytesPerSecond = copyBytesPerSecond
+    }
+
     /// The least time that work can take: as long as its arithmetic or its memory, whichever is longer (Williams,
     /// Waterman and Patterson, "Roofline", 2009).
     func leastSeconds(_ work: NodeWork) -> Double {

@@ -136,7 +136,7 @@ package struct ShaderBenchmark {
                 + "\(ShaderBenchmark.text(bound)).")
     }
 
-    private static func text(_ error: Double) -> String { String(format: "%.1e", error) }
+    private static func text(_ error: Double) -> String { error.isNaN ? "not a number" : String(format: "%.1e", error) }
 }
 
 /// What the processor makes of shapes, computed once.

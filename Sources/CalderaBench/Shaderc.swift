@@ -6,18 +6,47 @@ import Foundation
 struct Shaderc {
     private let functions: CShaderc
 
-    /// As Debian and Ubuntu name it, and as Google's own builds and the Vulkan SDK do.
-    private static let libraries = ["libshaderc.so.1", "libshaderc_shared.so.1", "libshaderc_shared.so"]
-
-    /// Throws `CalderaError` where the library is not installed.
+    /// Opens the library that CALDERA_SHADERC names, else the one of Tools/setup, else the system's.
+    /// Throws `CalderaError` where there is none that can be loaded.
     init() throws {
         var functions = CShaderc()
-        guard Shaderc.libraries.contains(where: { cshaderc_load($0, &functions) }) else {
-            throw CalderaError(
-                "Compiling a shader needs libshaderc, which is not on this system: install it (on Debian and Ubuntu the "
-                    + "package libshaderc1).")
+        var faults: [String] = []
+        for library in Shaderc.libraries() {
+            guard let fault = cshaderc_load(library, &functions) else {
+                self.functions = functions
+                return
+            }
+            faults.append(String(cString: fault))
         }
-        self.functions = functions
+        // A library that is not there says less than one that is there and broken.
+        let missing = "cannot open shared object file"
+        if let fault = faults.first(where: { !$0.contains(missing) }) {
+            throw CalderaError(
+                "libshaderc, which compiles shaders, does not load (\(fault)): install one that does, and name it in "
+                    + "CALDERA_SHADERC.")
+        }
+        throw CalderaError(
+            "Compiling a shader needs libshaderc, which is not on this system: install it (on Debian and Ubuntu the "
+                + "package libshaderc1), or name it in CALDERA_SHADERC.")
+    }
+
+    /// The last names are those of Debian and Ubuntu, and of Google's builds and the Vulkan SDK.
+    private static func libraries() -> [String] {
+        if let named = ProcessInfo.processInfo.environment["CALDERA_SHADERC"], !named.isEmpty { return [named] }
+        return [setUpLibrary].compactMap { $0 } + ["libshaderc.so.1", "libshaderc_shared.so.1", "libshaderc_shared.so"]
+    }
+
+    /// What Tools/setup has made for a program that lies in a build folder.
+    private static var setUpLibrary: String? {
+        var folder = Bundle.main.bundleURL.resolvingSymlinksInPath()
+        while folder.path != "/" {
+            if folder.lastPathComponent == ".build" {
+                let path = folder.appendingPathComponent("tools/shaderc/libshaderc_shared.so.1").path
+                return FileManager.default.fileExists(atPath: path) ? path : nil
+            }
+            folder.deleteLastPathComponent()
+        }
+        return nil
     }
 
     /// SPIR-V of a compute shader for Vulkan 1.3, as unoptimised as the built-in kernels are.

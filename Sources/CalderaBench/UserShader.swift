@@ -26,6 +26,11 @@ package final class UserShader {
     func compile(inPlaceOf uses: [KernelUse], on device: VulkanDeviceInfo) throws -> [String: KernelReplacement] {
         files = [path: FileStamp(path)]
         let text = try read()
+        // Without this line compilers take the text for GLSL of 2004 and speak of everything but that.
+        guard let version = text.firstMatch(of: #/(?m)^\s*#\s*version\s+(\d+)/#), (450...999) ~= Int(version.1) ?? 0
+        else {
+            throw CalderaError("\(path):1: it must begin with #version 460.")
+        }
         var compiled: [String: KernelReplacement] = [:]
         for use in uses {
             let replacement = try compiled[use.variant] ?? compile(text, use)

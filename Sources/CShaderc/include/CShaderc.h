@@ -1,8 +1,7 @@
 // The few functions of libshaderc that Caldera calls, found at run time: only whoever brings a shader of their own needs
-// the library. The declarations follow the interface that libshaderc.so.1 has kept since 2015.
+// the library. The declarations follow shaderc/shaderc.h.
 #pragma once
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -47,5 +46,5 @@ enum {
     CSHADERC_SUCCESS = 0,
 };
 
-// False where there is no such library, or it lacks a function. The library stays loaded.
-bool cshaderc_load(const char *library, CShaderc *table);
+// Null where the library is loaded, for the life of the process; else why it is not, good until the next call.
+const char *cshaderc_load(const char *library, CShaderc *table);
