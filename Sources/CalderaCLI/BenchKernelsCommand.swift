@@ -172,7 +172,8 @@ struct BenchKernelsCommand: ParsableCommand {
                 Units.fixed(seconds * 1e6, digits: 1), rate(result.operations, seconds, unit: 1e12, digits: 3),
                 rate(result.bytes, seconds, unit: 1e9, digits: 1),
                 "\(Units.fixed(100 * result.shareOfCeiling, digits: 1)) %",
-                result.error.map { String(format: "%.1e", $0) } ?? "-", (result.isChosen ? "*" : " ") + result.variant)
+                result.error.map { $0.isNaN ? "nan" : String(format: "%.1e", $0) } ?? "-",
+                (result.isChosen ? "*" : " ") + result.variant)
             latest = result.shape
         }
         return [head, ceilings(report.ceilings), table.text()].joined(separator: "\n")

@@ -78,7 +78,7 @@ struct ShaderTests {
     func watch() throws {
         let folder = try TemporaryFolder()
         let text = try builtIn(folder)
-        try write("#version 460\nfault\n", "mine.comp", folder)
+        try write("#version 460\nvoid main() {\n    flaot x;\n}\n", "mine.comp", folder)
         let run = try StartedProgram(
             executable: Program.path(), measure + ["--shader", "mine.comp", "--watch"], in: folder, environment: [:])
         #expect(run.waitForError(containing: "mine.comp:3: ", seconds: 60))

@@ -1,4 +1,4 @@
-// The few functions of libshaderc that Caldera calls, found at run time: only whoever brings a shader of their own needs
+// The few functions of libshaderc that Caldera calls, found at run time: only those who bring a shader of their own need
 // the library. The declarations follow shaderc/shaderc.h.
 #pragma once
 
