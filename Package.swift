@@ -16,6 +16,7 @@ let package = Package(
         .target(name: "CVulkan", linkerSettings: [.linkedLibrary("dl")]),
         .target(name: "COneDNN", linkerSettings: [.linkedLibrary("dnnl"), .linkedLibrary("dl")]),
         .target(name: "CVectorMath"),
+        .target(name: "CShaderc", linkerSettings: [.linkedLibrary("dl")]),
         .target(name: "CPNG", linkerSettings: [.linkedLibrary("png"), .linkedLibrary("z")]),
 
         // The engine, from the inside out.
@@ -46,8 +47,8 @@ let package = Package(
         .target(
             name: "CalderaBench",
             dependencies: [
-                "Caldera", "CalderaCPU", "CalderaDiffusion", "CalderaFormats", "CalderaGPU", "CalderaGraph",
-                "CalderaModels", "CalderaVulkan",
+                "CShaderc", "Caldera", "CalderaCPU", "CalderaDiffusion", "CalderaFormats", "CalderaGPU",
+                "CalderaGraph", "CalderaModels", "CalderaVulkan",
             ]),
         .executableTarget(
             name: "CalderaCLI",

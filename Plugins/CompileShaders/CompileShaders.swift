@@ -1,7 +1,7 @@
 import Foundation
 import PackagePlugin
 
-/// Builds `Shaders/` at the top of the package into one Swift file of SPIR-V binaries for the target it is applied to.
+/// Builds `Shaders/` at the top of the package into Swift files of SPIR-V binaries and of texts for the target it is applied to.
 @main
 struct CompileShaders: BuildToolPlugin {
     func createBuildCommands(context: PluginContext, target: Target) throws -> [Command] {
@@ -19,7 +19,9 @@ struct CompileShaders: BuildToolPlugin {
                 // The compiler counts as an input, so that a newer one rebuilds every kernel; so do the folders,
                 // so that an added or a removed file does.
                 inputFiles: try contents(of: shaders) + [compiler],
-                outputFiles: [output.appending(path: "Kernels.generated.swift")])
+                outputFiles: ["Kernels.generated.swift", "ShaderTexts.generated.swift"].map {
+                    output.appending(path: $0)
+                })
         ]
     }
 

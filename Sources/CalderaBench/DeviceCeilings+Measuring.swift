@@ -6,14 +6,16 @@ extension DeviceCeilings {
     /// Measures a backend. Throws `CalderaError` when the device has no clock or no memory for it.
     init(_ backend: any Backend, _ precision: Precision) throws {
         if let vulkan = backend as? VulkanBackend {
-            fp32OperationsPerSecond = try vulkan.measureArithmetic(.float32)
-            halfOperationsPerSecond = precision == .fp16 ? try vulkan.measureArithmetic(.float16) : nil
-            copyBytesPerSecond = try vulkan.measureCopies()
+            self.init(
+                fp32OperationsPerSecond: try vulkan.measureArithmetic(.float32),
+                halfOperationsPerSecond: precision == .fp16 ? try vulkan.measureArithmetic(.float16) : nil,
+                copyBytesPerSecond: try vulkan.measureCopies())
             return
         }
-        fp32OperationsPerSecond = try DeviceCeilings.product(on: backend, .fp32)
-        halfOperationsPerSecond = precision == .fp32 ? nil : try DeviceCeilings.product(on: backend, precision)
-        copyBytesPerSecond = DeviceCeilings.hostCopies()
+        self.init(
+            fp32OperationsPerSecond: try DeviceCeilings.product(on: backend, .fp32),
+            halfOperationsPerSecond: precision == .fp32 ? nil : try DeviceCeilings.product(on: backend, precision),
+            copyBytesPerSecond: DeviceCeilings.hostCopies())
     }
 
     /// The best rate of a large square product.

@@ -23,9 +23,9 @@ package struct KernelBenchmark {
         package init() {}
     }
 
-    private let options: Options
-    private let backend: any Backend
-    private let precision: Precision
+    let options: Options
+    let backend: any Backend
+    let precision: Precision
     private let reference: CPUBackend
 
     /// Operations of a shape up to which the processor computes it too, to compare with.
@@ -63,7 +63,7 @@ package struct KernelBenchmark {
 
     // MARK: Shapes
 
-    private func shapes() throws -> [(shape: KernelShape, count: Int)] {
+    func shapes() throws -> [(shape: KernelShape, count: Int)] {
         if !options.shapes.isEmpty {
             guard options.families.count == 1 else {
                 throw CalderaError.usage("--shape needs one --op, which says how its numbers are read.")
@@ -100,20 +100,29 @@ package struct KernelBenchmark {
             guard let node = plan.promptNodes.first, known.insert(variant.describe(node, in: plan)).inserted else {
                 continue
             }
-            let run = try KernelRun(shape, on: variant, copies: copies)
-            guard let seconds = Spread(try run.seconds(atLeast: options.secondsEach)) else { continue }
-            results.append(
-                KernelReport.Result(
-                    family: shape.family, shape: shape.name, count: count, variant: run.kernel, isChosen: index == 0,
-                    seconds: seconds, operations: run.work.operations, bytes: run.work.bytes,
-                    shareOfCeiling: ceilings.leastSeconds(run.work) / max(seconds.median, 1e-12),
-                    error: try expected.map { try KernelBenchmark.error(run.result(), $0) }))
+            let measured = try measure(
+                shape, count, on: variant, copies: copies, ceilings, expected: expected, isChosen: index == 0)
+            if let measured { results.append(measured) }
         }
         return results
     }
 
+    /// One variant; nil where nothing could be timed.
+    func measure(
+        _ shape: KernelShape, _ count: Int, on variant: any Backend, copies: Int, _ ceilings: DeviceCeilings,
+        expected: HostTensor?, isChosen: Bool
+    ) throws -> KernelReport.Result? {
+        let run = try KernelRun(shape, on: variant, copies: copies)
+        guard let seconds = Spread(try run.seconds(atLeast: options.secondsEach)) else { return nil }
+        return KernelReport.Result(
+            family: shape.family, shape: shape.name, count: count, variant: run.kernel, isChosen: isChosen,
+            seconds: seconds, operations: run.work.operations, bytes: run.work.bytes,
+            shareOfCeiling: ceilings.leastSeconds(run.work) / max(seconds.median, 1e-12),
+            error: try expected.map { try KernelBenchmark.error(run.result(), $0) })
+    }
+
     /// The backend itself, then each other way in which it could run the shape.
-    private func variants(_ shape: KernelShape) -> [any Backend] {
+    func variants(_ shape: KernelShape) -> [any Backend] {
         guard let vulkan = backend as? VulkanBackend, [.gemm, .conv].contains(shape.family) else { return [backend] }
         return [vulkan] + vulkan.matrixTiles.map { vulkan.replacing(matrixTile: $0) }
     }
@@ -122,10 +131,17 @@ package struct KernelBenchmark {
     /// take too long.
     private func expected(_ shape: KernelShape) throws -> HostTensor? {
         if backend is CPUBackend, precision == .fp32 { return nil }
+        return try operations(shape) <= Self.largestReference ? reference(shape) : nil
+    }
+
+    private func operations(_ shape: KernelShape) throws -> Double {
         let plan = try shape.plan(copies: 1, limits: reference.limits, dtype: .float32)
-        let operations = plan.promptNodes.reduce(0) { $0 + NodeWork($1).operations }
-        guard operations <= Self.largestReference else { return nil }
-        return try KernelRun(shape, on: reference, copies: 1, dtype: .float32).firstResult()
+        return plan.promptNodes.reduce(0) { $0 + NodeWork($1).operations }
+    }
+
+    /// What the processor makes of the first set of operands in fp32.
+    func reference(_ shape: KernelShape) throws -> HostTensor {
+        try KernelRun(shape, on: reference, copies: 1, dtype: .float32).firstResult()
     }
 
     /// ||value - reference|| / ||reference||.

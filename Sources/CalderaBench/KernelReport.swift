@@ -9,6 +9,12 @@ package struct DeviceCeilings: Codable, Sendable, Equatable {
     /// Read and written by copies.
     package let copyBytesPerSecond: Double
 
+    package init(fp32OperationsPerSecond: Double, halfOperationsPerSecond: Double?, copyBytesPerSecond: Double) {
+        self.fp32OperationsPerSecond = fp32OperationsPerSecond
+        self.halfOperationsPerSecond = halfOperationsPerSecond
+        self.copyBytesPerSecond = copyBytesPerSecond
+    }
+
     /// The least time that work can take: as long as its arithmetic or its memory, whichever is longer (Williams,
     /// Waterman and Patterson, "Roofline", 2009).
     func leastSeconds(_ work: NodeWork) -> Double {
@@ -49,6 +55,17 @@ package struct KernelReport: Codable, Sendable {
         self.environment = environment
         self.ceilings = ceilings
         self.results = results
+    }
+
+    /// The same with further results, each behind the last one of its shape.
+    package func adding(_ others: [Result]) -> KernelReport {
+        var merged: [Result] = []
+        for (index, result) in results.enumerated() {
+            merged.append(result)
+            let isLast = index + 1 == results.count || results[index + 1].shape != result.shape
+            if isLast { merged += others.filter { $0.shape == result.shape } }
+        }
+        return KernelReport(environment: environment, ceilings: ceilings, results: merged)
     }
 }
 

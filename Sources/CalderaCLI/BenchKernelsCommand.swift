@@ -58,9 +58,32 @@ struct BenchKernelsCommand: ParsableCommand {
         transform: Self.bound)
     var bound: Double?
 
+    @Option(
+        help: ArgumentHelp(
+            "Also measure this shader, compiled now by libshaderc, in the place of a built-in kernel of the only --op, and "
+                + "exit with 1 if it computes something else. (default: none)", valueName: "file"))
+    var shader: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "The built-in kernel whose place --shader takes, or which --print-shader prints. (default: the one that Caldera "
+                + "takes)", valueName: "name"))
+    var kernel: String?
+
+    @Flag(help: "Measure --shader again whenever it or a file that it includes is saved, until Ctrl-C.")
+    var watch = false
+
+    @Flag(help: "Only print the built-in kernel as one file, to begin a --shader with.")
+    var printShader = false
+
     @OptionGroup var logging: LoggingOptions
 
     func validate() throws {
+        if watch, shader == nil { throw ValidationError("--watch needs --shader.") }
+        if printShader, shader != nil { throw ValidationError("--print-shader takes no --shader: leave one out.") }
+        if kernel != nil, shader == nil, !printShader {
+            throw ValidationError("--kernel needs --shader or --print-shader.")
+        }
         if bound != nil, compare == nil { throw ValidationError("--bound needs --compare.") }
         if !shape.isEmpty, !set.isEmpty { throw ValidationError("--shape takes the place of --set: leave one out.") }
     }
@@ -69,11 +92,25 @@ struct BenchKernelsCommand: ParsableCommand {
         logging.bootstrap()
         if let json { try BenchmarkFile.check(json) }
         let earlier = try compare.map { try BenchmarkFile.read(KernelReport.self, from: $0) }
+        if printShader {
+            return try StandardStreams.print(ShaderBenchmark(KernelBenchmark(options), kernel: kernel).source())
+        }
+        let benchmark = try KernelBenchmark(options)
+        if let shader { return try run(shader, on: benchmark, earlier) }
+        try show(measure(benchmark), earlier)
+    }
+
+    /// What is built in, with progress on the standard error.
+    func measure(_ benchmark: KernelBenchmark) throws -> KernelReport {
         var latest = ""
-        let report = try KernelBenchmark(options).run { result in
+        return try benchmark.run { result in
             if result.shape != latest { StandardStreams.report("measured: \(result.shape)") }
             latest = result.shape
         }
+    }
+
+    /// Writes and prints what was asked for. Throws where something became slower.
+    func show(_ report: KernelReport, _ earlier: KernelReport?) throws {
         if let json { try BenchmarkFile.write(report, to: json) }
         try StandardStreams.print(Self.text(report))
         if let earlier { try compare(earlier, report) }
@@ -135,7 +172,8 @@ struct BenchKernelsCommand: ParsableCommand {
                 Units.fixed(seconds * 1e6, digits: 1), rate(result.operations, seconds, unit: 1e12, digits: 3),
                 rate(result.bytes, seconds, unit: 1e9, digits: 1),
                 "\(Units.fixed(100 * result.shareOfCeiling, digits: 1)) %",
-                result.error.map { String(format: "%.1e", $0) } ?? "-", (result.isChosen ? "*" : " ") + result.variant)
+                result.error.map { $0.isNaN ? "nan" : String(format: "%.1e", $0) } ?? "-",
+                (result.isChosen ? "*" : " ") + result.variant)
             latest = result.shape
         }
         return [head, ceilings(report.ceilings), table.text()].joined(separator: "\n")

@@ -28,7 +28,10 @@ struct Dispatch {
     /// For people: tile sizes, epilogue.
     var detail = ""
 
-    var summary: String { detail.isEmpty ? kernel : "\(kernel) \(detail)" }
+    var summary: String { summary(title: kernel) }
+
+    /// - Parameter title: what the kernel is called.
+    func summary(title: String) -> String { detail.isEmpty ? title : "\(title) \(detail)" }
 }
 
 /// The bytes of a push-constant block under std430: addresses of 8 bytes, then numbers of 4.

@@ -20,20 +20,6 @@ struct Recording {
     let steps: [Step]
 }
 
-/// The SPIR-V of kernels, found once.
-final class KernelLibrary {
-    private var shaders: [String: [UInt32]] = [:]
-
-    func words(_ kernel: String) throws -> [UInt32] {
-        if let known = shaders[kernel] { return known }
-        guard let words = KernelBinaries.words(kernel) else {
-            throw CalderaError("This build of Caldera has no kernel named \(kernel).")
-        }
-        shaders[kernel] = words
-        return words
-    }
-}
-
 /// Records a plan's nodes into command buffers.
 final class PlanRecorder {
     private let device: VulkanDevice
@@ -124,7 +110,8 @@ final class PlanRecorder {
         do {
             let words = try kernels.words(dispatch.kernel)
             return try device.pipeline(
-                dispatch.kernel, words: words, constants: dispatch.constants, subgroupSize: dispatch.subgroupSize)
+                kernels.identity(dispatch.kernel), words: words, constants: dispatch.constants,
+                subgroupSize: dispatch.subgroupSize)
         } catch let error as CalderaError {
             throw CalderaError("\(node.label): \(error.message)", kind: error.kind)
         }

@@ -6,7 +6,7 @@ public final class VulkanBackend: Backend {
     let device: VulkanDevice
     private let matrixTile: MatrixTile?
     private let isStaged: Bool
-    let kernels = KernelLibrary()
+    let kernels: KernelLibrary
     public let limits: PlanLimits
     public var memoryLimit: Int?
 
@@ -19,10 +19,19 @@ public final class VulkanBackend: Backend {
     ///     tuner sets.
     ///   - isStaged: whether weights are copied to the device from buffers that the host sees; nil where the device asks
     ///     for it. A test sets it on a device whose memory the host sees.
-    package init(
+    package convenience init(
         device: VulkanDevice, memoryLimit: Int? = nil, matrixTile: MatrixTile? = nil, isStaged: Bool? = nil
     ) {
+        self.init(
+            device: device, memoryLimit: memoryLimit, matrixTile: matrixTile, isStaged: isStaged, replacement: nil)
+    }
+
+    private init(
+        device: VulkanDevice, memoryLimit: Int?, matrixTile: MatrixTile?, isStaged: Bool?,
+        replacement: KernelReplacement?
+    ) {
         self.device = device
+        kernels = KernelLibrary(replacement: replacement)
         self.memoryLimit = memoryLimit
         self.matrixTile = matrixTile
         self.isStaged = isStaged ?? !device.mapsDeviceMemory
@@ -42,6 +51,14 @@ public final class VulkanBackend: Backend {
     /// The same device with that tile for every matrix.
     package func replacing(matrixTile: MatrixTile) -> VulkanBackend {
         VulkanBackend(device: device, memoryLimit: memoryLimit, matrixTile: matrixTile, isStaged: isStaged)
+    }
+
+    /// The same device with a shader in a kernel's place. The shader gets what the kernel would, and every output holds
+    /// values that are not numbers until it is written.
+    package func replacing(_ replacement: KernelReplacement) -> VulkanBackend {
+        VulkanBackend(
+            device: device, memoryLimit: memoryLimit, matrixTile: matrixTile, isStaged: isStaged,
+            replacement: replacement)
     }
 
     /// Bytes that work has to go through for nothing of it to be found in a cache again: more than the last cache of any
@@ -69,7 +86,9 @@ public final class VulkanBackend: Backend {
         let memory = try ExecutableMemory(device, plan, weights, memoryPlan)
         let states = try StateSnapshot(device, plan, memory, isStaged: isStaged)
         let recorder = PlanRecorder(device, plan, memory, states, kernels, lowering(plan, memory))
-        return try VulkanExecutable(device, plan, memory, states, recorder)
+        let executable = try VulkanExecutable(device, plan, memory, states, recorder)
+        if kernels.replacement != nil { try executable.spoilOutputs() }
+        return executable
     }
 
     private func memoryPlan(_ plan: Plan, budget: Int?) throws -> DeviceMemoryPlan {
@@ -86,9 +105,13 @@ public final class VulkanBackend: Backend {
         Lowering(device: device.info, plan: plan, memory: memory, matrixTile: matrixTile)
     }
 
+    func dispatches(of node: Node, in plan: Plan) throws -> [Dispatch] {
+        try lowering(plan, DescribedMemory(plan: plan)).dispatches(for: node)
+    }
+
     public func describe(_ node: Node, in plan: Plan) -> String {
         do {
-            let summaries = try lowering(plan, DescribedMemory(plan: plan)).dispatches(for: node).map(\.summary)
+            let summaries = try dispatches(of: node, in: plan).map { $0.summary(title: kernels.title($0.kernel)) }
             return summaries.isEmpty ? "nothing: the value lies there already" : summaries.joined(separator: ", ")
         } catch {
             return "\(error)"

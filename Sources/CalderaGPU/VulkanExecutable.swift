@@ -104,6 +104,22 @@ final class VulkanExecutable: Executable {
             })
     }
 
+    /// Fills every output with values that are not numbers, so that what a kernel leaves out shows, whatever an earlier
+    /// run has left in the same memory.
+    func spoilOutputs() throws {
+        let places = try plan.outputs.map { try (place: deviceMemory.place($0.tensor), tensor: $0.tensor) }
+        try timeline.run(
+            CommandBuffer(device) { recorder in
+                recorder.barrier()
+                for (place, tensor) in places {
+                    // In whole words: values start at multiples of 256 bytes.
+                    let bytes = (tensor.shape.count * tensor.dtype.size + 3) / 4 * 4
+                    if bytes > 0 { recorder.fill(place.buffer, at: place.offset, size: bytes, word: .max) }
+                }
+                recorder.hostBarrier()
+            })
+    }
+
     func read(_ name: String) throws -> HostTensor {
         let port = try plan.source(name).tensor
         if port.shape.count == 0 { return try VulkanExecutable.tensor(port, at: nil) }

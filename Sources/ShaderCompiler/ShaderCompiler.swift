@@ -4,7 +4,8 @@ import Foundation
 ///
 ///     ShaderCompiler --compiler GLSLANG --shaders FOLDER --output FOLDER
 ///
-/// The output folder receives `Kernels.generated.swift` and, for spirv-val and spirv-dis, one `.spv` per variant.
+/// The output folder receives `Kernels.generated.swift`, `ShaderTexts.generated.swift` with the shaders' own texts and, for
+/// spirv-val and spirv-dis, one `.spv` per variant.
 @main
 struct ShaderCompiler {
     static func main() {
@@ -45,6 +46,8 @@ struct ShaderCompiler {
         try glslang.removeBinaries(except: Set(binaries.map(\.name)))
         let source = generatedSource(binaries, missing: missing)
         try Data(source.utf8).write(to: URL(filePath: options.output + "/Kernels.generated.swift"), options: .atomic)
+        let texts = try generatedTexts(shaders)
+        try Data(texts.utf8).write(to: URL(filePath: options.output + "/ShaderTexts.generated.swift"), options: .atomic)
     }
 }
 

@@ -18,15 +18,17 @@ struct Variant: Sendable {
 /// The `.comp` files below `Shaders/` and the includes that they share.
 struct ShaderFolder {
     let variants: [Variant]
-    private let includes: [String]
+    /// The paths of the `.glsl` files and of the `.comp` files.
+    let includes: [String]
+    let kernels: [String]
 
     init(_ folder: String) throws {
         let files =
             FileManager.default.fileExists(atPath: folder)
             ? try FileManager.default.subpathsOfDirectory(atPath: folder).sorted() : []
         includes = files.filter { $0.hasSuffix(".glsl") }.map { "\(folder)/\($0)" }
-        let sources = files.filter { $0.hasSuffix(".comp") }.map { "\(folder)/\($0)" }
-        variants = try sources.flatMap(Self.variants(of:))
+        kernels = files.filter { $0.hasSuffix(".comp") }.map { "\(folder)/\($0)" }
+        variants = try kernels.flatMap(Self.variants(of:))
         if let twice = Dictionary(grouping: variants, by: \.name).first(where: { $0.value.count > 1 }) {
             let paths = Set(twice.value.map(\.path)).sorted().joined(separator: " and ")
             throw Failure("the kernel '\(twice.key)' is declared twice, in \(paths): kernels go by their file names")

@@ -18,9 +18,11 @@ struct BenchTests {
         let flags = ["--arch", "--width", "--height", "--batch", "--steps", "--device", "--precision", "--json"]
         for flag in flags { #expect(model.contains(flag), "\(flag)") }
         let kernels = try Program.run(["bench", "kernels", "--help"]).output
-        for flag in ["--op", "--set", "--shape", "--device", "--json", "--compare", "--bound"] {
-            #expect(kernels.contains(flag), "\(flag)")
-        }
+        let kernelFlags = [
+            "--op", "--set", "--shape", "--device", "--json", "--compare", "--bound", "--shader", "--kernel", "--watch",
+            "--print-shader",
+        ]
+        for flag in kernelFlags { #expect(kernels.contains(flag), "\(flag)") }
     }
 
     @Test("A model is measured without its files, and the report is written")
@@ -94,6 +96,10 @@ struct BenchTests {
             (["bench", "kernels", "--shape", "4x4", "--device", "cpu"], "--op"),
             (["bench", "kernels", "--op", "gemm", "--shape", "4x4", "--device", "cpu"], "ROWSxCOLUMNSxINNER"),
             (["bench", "kernels", "--bound", "2"], "--compare"),
+            (["bench", "kernels", "--watch"], "--shader"), (["bench", "kernels", "--kernel", "gemm"], "--shader"),
+            (["bench", "kernels", "--print-shader", "--shader", "x.comp"], "--print-shader"),
+            (["bench", "kernels", "--op", "gemm", "--shader", "x.comp", "--device", "cpu"], "--device"),
+            (["bench", "kernels", "--shader", "x.comp", "--device", "vulkan"], "--op"),
             (["generate", "x", "--profile", "none/trace.json"], "none"),
         ] as [([String], String)])
     func badUsage(arguments: [String], mentions: String) throws {
