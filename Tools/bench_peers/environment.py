@@ -63,12 +63,20 @@ def check_python(python: str, device: str) -> dict:
 def described(command: str, python: dict, arguments) -> dict:
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "command": command, "device": arguments.device, "processor": processor(), "processors": processors(),
+        "command": command, "commit": commit(), "device": arguments.device, "processor": processor(), "processors": processors(),
         "instructions": instructions(), "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "kernel": platform.release(), "versions": python, "threads": arguments.threads, "note": arguments.note,
         "repeats": arguments.repeats, "runs": arguments.runs,
         "load_average": {"start": load_average(), "end": load_average()},
     }
+
+
+def commit() -> str | None:
+    """That the scripts, and what Tools/caldera builds, come from."""
+    try:
+        return run(["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], timeout=60).output.strip()
+    except Failure:
+        return None
 
 
 def processor() -> str:

@@ -3,6 +3,7 @@
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 
 import environment
 from contestants import Contestant
@@ -10,8 +11,9 @@ from processes import Failure
 from works import Work
 
 
-def played(work: Work, contestants: list[Contestant], repeats: int) -> dict:
-    """Measures one work: every contestant once, then every one again. One that fails is out, with its reason."""
+def played(work: Work, contestants: list[Contestant], repeats: int) -> Iterator[dict]:
+    """Measures one work: every contestant once, then every one again. One that fails is out, with its reason.
+    Gives what is known after each round."""
     entries = {contestant.name: entry(contestant) for contestant in contestants if contestant.knows(work)}
     for number in range(repeats):
         for contestant in contestants:
@@ -20,10 +22,8 @@ def played(work: Work, contestants: list[Contestant], repeats: int) -> dict:
                 continue
             print(f"{work.name}, round {number + 1} of {repeats}: {contestant.name}", file=sys.stderr, flush=True)
             play(contestant, work, record)
-    for record in entries.values():
-        if record["rounds"]:
-            record["seconds"] = spread([value for turn in record["rounds"] for value in turn["seconds"]])
-    return {"name": work.name, "what": work.what, "contestants": list(entries.values())} | ratios(entries.values())
+        yield {"name": work.name, "what": work.what, "rounds": number + 1, "contestants": list(entries.values())} | (
+            ratios(entries.values()))
 
 
 def entry(contestant: Contestant) -> dict:
@@ -43,6 +43,7 @@ def play(contestant: Contestant, work: Work, record: dict) -> None:
     record["rounds"].append({
         "seconds": [round(value, 4) for value in sample.seconds], "load_average": load,
         "process_seconds": round(time.monotonic() - started, 1)})
+    record["seconds"] = spread([value for turn in record["rounds"] for value in turn["seconds"]])
 
 
 def spread(values: list[float]) -> dict:
