@@ -12,16 +12,20 @@ from processes import Failure, run
 
 # What PyTorch's contestants need, and what they are.
 VERSIONS = """
-import json, platform, re, sys
+import importlib.metadata, json, platform, re, sys
 try:
     import torch, diffusers, transformers
 except ImportError as error:
     sys.exit(f"no module {error.name}")
+try:
+    accelerate = importlib.metadata.version("accelerate")
+except importlib.metadata.PackageNotFoundError:
+    accelerate = None
 onednn = re.search(r"MKL-DNN v([0-9.]+)", torch.__config__.show())
 cuda = torch.cuda.is_available()
 print(json.dumps({
     "python": platform.python_version(), "torch": torch.__version__, "diffusers": diffusers.__version__,
-    "transformers": transformers.__version__, "torch_onednn": onednn and onednn[1],
+    "transformers": transformers.__version__, "accelerate": accelerate, "torch_onednn": onednn and onednn[1],
     "cuda": torch.version.cuda if cuda else None, "cudnn": torch.backends.cudnn.version() if cuda else None,
     "cuda_device": torch.cuda.get_device_name() if cuda else None}))
 """
@@ -63,7 +67,8 @@ def check_python(python: str, device: str) -> dict:
 def described(command: str, python: dict, arguments) -> dict:
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "command": command, "commit": commit(), "device": arguments.device, "processor": processor(), "processors": processors(),
+        "command": command, "commit": commit(), "device": arguments.device, "processor": processor(),
+        "processors": processors(),
         "instructions": instructions(), "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "kernel": platform.release(), "versions": python, "threads": arguments.threads, "note": arguments.note,
         "repeats": arguments.repeats, "runs": arguments.runs,
