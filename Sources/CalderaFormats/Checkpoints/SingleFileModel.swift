@@ -90,7 +90,9 @@ package struct SingleFileModel: ModelSource {
 
     private func missing(_ component: String) -> CalderaError {
         if component == "vae" {
-            return CalderaError("\(path) holds no autoencoder (first_stage_model.*): name one with --vae.")
+            return CalderaError(
+                "\(path) holds no autoencoder (first_stage_model.*): draw with another one by --vae, or take a file "
+                    + "that has one.")
         }
         let held = components.keys.sorted().joined(separator: ", ")
         return CalderaError("\(path) holds no \(component); it is a \(className) with \(held).")
