@@ -102,13 +102,20 @@ struct Shaderc {
     }
 }
 
+/// Files that include one another beyond this never end.
+private let deepestInclude = 64
+
 /// Called by the compiler for each `#include`.
-private let resolveInclude: CShadercResolve = { includes, requested, _, requesting, _ in
+private let resolveInclude: CShadercResolve = { includes, requested, _, requesting, depth in
     guard let includes, let requested, let requesting else { return nil }
-    let found = Unmanaged<ShaderIncludes>.fromOpaque(includes).takeUnretainedValue()
-        .find(String(cString: requested), from: String(cString: requesting))
+    let isTooDeep = depth > deepestInclude
+    let source = Unmanaged<ShaderIncludes>.fromOpaque(includes).takeUnretainedValue()
+    let found = isTooDeep ? nil : source.find(String(cString: requested), from: String(cString: requesting))
     let name = found?.name ?? ""
-    let text = found?.text ?? "there is no such file beside the shader or among Caldera's own"
+    let fault =
+        isTooDeep
+        ? "files include each other without end" : "there is no such file beside the shader or among Caldera's own"
+    let text = found?.text ?? fault
     let result = UnsafeMutablePointer<CShadercInclude>.allocate(capacity: 1)
     result.initialize(
         to: CShadercInclude(

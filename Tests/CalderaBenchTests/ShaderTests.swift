@@ -109,6 +109,7 @@ struct ShaderTests {
         let cases = [
             ("\(Self.head)\nvoid main() { x = 1; }", "mine.comp:3: "), ("void main() {}", "#version"),
             ("\(Self.head)\n#include \"none.glsl\"\n", "mine.comp:3: "),
+            ("\(Self.head)\n#include \"mine.comp\"\n", "without end"),
             ("\(Self.head)\n#include \"part.glsl\"\nvoid main() {}\n", "part.glsl:2: "),
         ]
         for (text, mentions) in cases {
