@@ -26,7 +26,7 @@ extension DeviceCeilings {
     }
 
     /// The best rate at which all threads together copy memory, reads and writes counted.
-    private static func hostCopies() -> Double {
+    static func hostCopies() -> Double {
         let threads = ProcessInfo.processInfo.activeProcessorCount
         let piece = (256 << 20) / threads & ~4095
         let source = UnsafeMutableRawBufferPointer.allocate(byteCount: piece * threads, alignment: 4096)

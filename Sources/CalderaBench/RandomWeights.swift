@@ -16,10 +16,14 @@ package final class RandomWeights: WeightSource {
     private let entries: [String: Entry]
     /// What was asked for last: an embedding reads its table once for each token.
     private let latest = Mutex<(name: String, values: [Float])?>(nil)
+    /// What is held from one pass to the next, as a mapped file would be.
+    private let heldName: String?
 
     /// Weights of these names and PyTorch's shapes; fp32.
-    package init(_ weights: [(name: String, shape: Shape)]) {
+    /// - Parameter held: one that is not made again for each pass.
+    package init(_ weights: [(name: String, shape: Shape)], holding held: String? = nil) {
         names = weights.map(\.name)
+        heldName = held
         let pairs = weights.enumerated().map { ($1.name, Entry(seed: UInt64($0) << 32, shape: $1.shape)) }
         entries = Dictionary(pairs) { first, _ in first }
     }
@@ -34,6 +38,7 @@ package final class RandomWeights: WeightSource {
     }
 
     package func release(_ name: String) {
+        if name == heldName { return }
         latest.withLock { if $0?.name == name { $0 = nil } }
     }
 

@@ -73,12 +73,12 @@ struct GenerateCommand: ParsableCommand {
         display.show(stage: "upsampling the prompt")
         var short = UpsamplingRequest(prompt: request.prompt)
         short.seed = request.seed.map { $0 & 0xffff_ffff }
-        if let width = request.width, let height = request.height {
-            short.aspectRatio = Double(width) / Double(height)
-        }
         let upsampler = try PromptUpsampler(
             model: text.upsampleModel, device: device.choice, precision: device.precision,
             memoryLimit: device.maxMemory)
+        if upsampler.hasTasks, let width = request.width, let height = request.height {
+            short.aspectRatio = Double(width) / Double(height)
+        }
         guard let long = try upsampler.upsample(short).first else { return }
         request.shortPrompt = request.prompt
         request.prompt = long.prompt

@@ -58,7 +58,7 @@ package final class LanguageModel {
     private let backend: any Backend
     private let precision: Precision
     private let chunk: Int
-    /// For as many texts as the last call had.
+    /// For as many texts as a call before had, or more.
     private var plan: LanguagePlan?
 
     /// Nothing is compiled before the first call.
@@ -137,12 +137,15 @@ package final class LanguageModel {
                 let id = texts[row].append(logits[row])
                 let goesOn = try onToken(row, id)
                 texts[row].end =
-                    endOfText.contains(id)
-                    ? .endOfText
-                    : !goesOn
-                        ? .stopped
-                        : texts[row].newCount >= sampling.maxNewTokens
-                            ? .length : texts[row].ids.count >= context ? .context : nil
+                    if endOfText.contains(id) {
+                        .endOfText
+                    } else if !goesOn {
+                        .stopped
+                    } else if texts[row].newCount >= sampling.maxNewTokens {
+                        .length
+                    } else {
+                        texts[row].ids.count >= context ? .context : nil
+                    }
             }
             let active = texts.indices.filter { texts[$0].end == nil }
             if active.isEmpty { return texts.map(\.result) }
@@ -151,7 +154,8 @@ package final class LanguageModel {
     }
 
     private func plan(batch: Int) throws -> LanguagePlan {
-        if let plan, plan.batch == batch { return plan }
+        // Texts that end early leave rows of their pass empty, which costs less than compiling for fewer.
+        if let plan, plan.batch >= batch { return plan }
         // The old one's memory goes first.
         plan = nil
         let made = try LanguagePlan(

@@ -6,7 +6,7 @@ import Foundation
 /// give the same tokens.
 /// Reference: transformers `logits_process.py`, in the order of `GenerationMixin._get_logits_processor`; torch's
 /// `multinomial` of one draw, which divides each probability by an exponential deviate and takes the largest ratio.
-struct TokenSampler {
+package struct TokenSampler {
     private let sampling: TokenSampling
     private let endOfText: Set<Int32>
     private var random: TorchRandom
@@ -14,7 +14,7 @@ struct TokenSampler {
     private var seen: Set<Int32>
     private(set) var newTokens = 0
 
-    init(_ sampling: TokenSampling, prompt: [Int32], endOfText: Set<Int32>, seed: UInt64) {
+    package init(_ sampling: TokenSampling, prompt: [Int32], endOfText: Set<Int32>, seed: UInt64) {
         self.sampling = sampling
         self.endOfText = endOfText
         random = TorchRandom(seed: seed)
@@ -22,7 +22,7 @@ struct TokenSampler {
     }
 
     /// The next token, given the logits of every one.
-    mutating func next(_ logits: ArraySlice<Float>) -> Int32 {
+    package mutating func next(_ logits: ArraySlice<Float>) -> Int32 {
         var scores = Array(logits)
         penalise(&scores)
         let token = sampling.temperature.map { draw(&scores, temperature: Float($0)) } ?? TokenSampler.likeliest(scores)
@@ -74,8 +74,20 @@ struct TokenSampler {
     /// Top-k: what is below the k-th largest goes; its equals stay.
     private func keepLikeliest(_ scores: inout [Float]) {
         guard let count = sampling.topK, count < scores.count else { return }
-        let bound = scores.sorted(by: >)[count - 1]
+        let bound = TokenSampler.bound(of: count, in: scores)
         for index in scores.indices where scores[index] < bound { scores[index] = -.infinity }
+    }
+
+    /// The `count`-th largest score. Sorting all of a vocabulary would take a tenth of a token's time.
+    private static func bound(of count: Int, in scores: [Float]) -> Float {
+        // The largest so far, the least of them first.
+        var largest = scores.prefix(count).sorted()
+        for score in scores.dropFirst(count) where score > largest[0] {
+            let place = largest.firstIndex { $0 >= score } ?? count
+            largest.insert(score, at: place)
+            largest.removeFirst()
+        }
+        return largest[0]
     }
 
     /// Top-p: from the least likely up, tokens go while their probabilities together are within 1 - p; one stays.

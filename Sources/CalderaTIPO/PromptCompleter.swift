@@ -32,4 +32,11 @@ package protocol PromptCompleter {
     /// They may start with `<s>` and end with `</s>`. Special tokens are to be written in them as they stand, for they
     /// mean something in the sections.
     func complete(_ prompts: [CompletionRequest]) throws -> [String]
+
+    /// Whether the model can go on with a prompt of this length.
+    func hasRoom(for prompt: String) throws -> Bool
+}
+
+extension PromptCompleter {
+    package func hasRoom(for prompt: String) -> Bool { true }
 }

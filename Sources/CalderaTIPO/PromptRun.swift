@@ -66,6 +66,9 @@ package struct PromptRun {
         start()
     }
 
+    /// Leaves it at what there is.
+    package mutating func stop() { pending = nil }
+
     /// Takes the answer to `pending`, which changes.
     package mutating func take(_ output: String) {
         guard let request = pending else { return }

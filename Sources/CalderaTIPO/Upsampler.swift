@@ -5,6 +5,8 @@ package struct UpsampleRequest: Sendable {
     /// Tags with commas between them, and a text of sentences; one of them may be empty.
     package var tags = ""
     package var text = ""
+    /// Tags of which the category is known, with commas between them: they are told apart by no list.
+    package var fields: [TagCategory: String] = [:]
     /// The one task to do; nil for those that fit what there is.
     package var task: PromptTask?
     package var wishes = PromptPlan.Wishes()
@@ -74,18 +76,25 @@ package struct Upsampler {
             guard outputs.count == waiting.count else {
                 throw CalderaError("The model answered \(outputs.count) of \(waiting.count) prompts.")
             }
-            for (index, output) in zip(waiting, outputs) { runs[index].take(output) }
+            for (index, output) in zip(waiting, outputs) { try take(output, &runs[index]) }
         }
         return try zip(requests, runs).map(finished)
     }
 
+    /// A prompt grows with each pass. Where the model has no room for it any more, it stays as it is; tipo-kgen goes on
+    /// beyond the model's context.
+    private func take(_ output: String, _ run: inout PromptRun) throws {
+        run.take(output)
+        if let next = run.pending, try !completer.hasRoom(for: next.prompt) { run.stop() }
+    }
+
     private func run(_ request: UpsampleRequest) throws -> PromptRun {
-        let tags = PythonText(request.tags).split(",")
+        let tags = routed(request)
         let text = PythonText(request.text)
-        guard !text.stripped().isEmpty || tags.contains(where: { !$0.stripped().isEmpty }) else {
+        guard !text.stripped().isEmpty || tags.contains(where: { !$0.tags.isEmpty }) else {
             throw CalderaError.usage("The prompt is empty: give a few tags or a sentence to upsample.")
         }
-        let map = TagMap(lists.route(tags))
+        let map = TagMap(tags)
         let plan =
             if let task = request.task {
                 PromptPlan(map, text: text, task: task, wishes: request.wishes, aspectRatio: request.aspectRatio)
@@ -112,10 +121,18 @@ package struct Upsampler {
     /// The sections of a request of which nothing is to be made.
     private func untouched(_ request: UpsampleRequest) -> ParsedPrompt {
         var sections = ParsedPrompt()
-        for (category, tags) in lists.route(PythonText(request.tags).split(",")) {
+        for (category, tags) in routed(request) {
             sections[PythonText(category.rawValue)] = .tags(tags)
         }
         sections["extended"] = .text(PythonText(request.text).stripped())
         return sections
+    }
+
+    /// The request's tags by category: those that the lists tell apart, then its fields'.
+    private func routed(_ request: UpsampleRequest) -> [(category: TagCategory, tags: [PythonText])] {
+        lists.route(PythonText(request.tags).split(",")).map { category, tags in
+            let field = PythonText(request.fields[category] ?? "").split(",").map { $0.stripped() }
+            return (category, tags + field.filter { !$0.isEmpty })
+        }
     }
 }

@@ -13,7 +13,7 @@ struct BenchTests {
     @Test("Help names every flag")
     func help() throws {
         let bench = try Program.run(["bench", "--help"])
-        for command in ["model", "kernels"] { #expect(bench.output.contains(command)) }
+        for command in ["model", "language", "kernels"] { #expect(bench.output.contains(command)) }
         let model = try Program.run(["bench", "model", "--help"]).output
         let flags = ["--arch", "--width", "--height", "--batch", "--steps", "--device", "--precision", "--json"]
         for flag in flags { #expect(model.contains(flag), "\(flag)") }
@@ -44,6 +44,25 @@ struct BenchTests {
         for key in ["device", "driver", "version", "date", "command"] {
             #expect((environment[key] as? String)?.isEmpty == false, "\(key)")
         }
+    }
+
+    @Test("A language model is measured without its files, and the report is written")
+    func language() throws {
+        let folder = try TemporaryFolder()
+        let run = ["bench", "language", "--arch", "tipo-200m", "--device", "cpu", "--precision", "bf16", "--tokens"]
+        let outcome = try Program.run(
+            run + ["3", "--prompt-tokens", "2", "--repeats", "1", "--json", "report.json"], in: folder)
+        #expect(outcome.status == 0, "\(outcome.error)")
+        #expect(outcome.output.contains("of copying"))
+        let report = try object(folder.path("report.json"))
+        // 202,557,696 parameters, of which the token table has 32013 x 768.
+        #expect(report["weight_bytes_per_token"] as? Int == 2 * (202_557_696 - 32013 * 768))
+        for key in ["prompt_seconds", "token_seconds"] {
+            #expect(try #require((report[key] as? [String: Any])?["median"] as? Double) > 0)
+        }
+        let tooLong = try Program.run(run + ["2000"], in: folder)
+        #expect(tooLong.status == 2)
+        #expect(tooLong.lastErrorLine.contains("beyond the model's 2048"))
     }
 
     @Test("A regression beyond the bound ends with 1, anything else with 0")

@@ -25,4 +25,21 @@ struct InterruptTests {
         #expect(outcome.output.isEmpty)
         #expect(try folder.contents().isEmpty)
     }
+
+    @Test("A signal ends the writing of prompts, of which none is printed")
+    func interruptUpsampling() throws {
+        let folder = try TemporaryFolder()
+        let run = try StartedProgram(
+            executable: Program.path(), ["upsample", "red circle", "--device", "cpu", "--count", "100000"],
+            in: folder, environment: [:])
+        // Nothing says when it has begun; the prompts take minutes.
+        Thread.sleep(forTimeInterval: 1)
+        let start = ContinuousClock.now
+        run.send(SIGINT)
+        let outcome = run.outcome()
+        #expect(ContinuousClock.now - start < .seconds(2))
+        #expect(outcome.status == 128 + SIGINT)
+        #expect(outcome.lastErrorLine == "caldera: interrupted")
+        #expect(outcome.output.isEmpty)
+    }
 }

@@ -44,7 +44,8 @@ struct UpsampleTests {
         let path = try tipoFolder(folder)
         let run = [
             "upsample", "a cat on a bench", "--tags", "1girl, solo", "--model", path, "--device", "cpu", "--seed", "1",
-            "--task", "short_to_tag", "--target", "very_short", "--json", "--ban", "brown",
+            "--task", "short_to_tag", "--target", "very_short", "--json", "--ban", "brown", "--quality",
+            "masterpiece, best quality", "--artist", "someone", "--aspect-ratio", "1.5", "--gen-meta",
         ]
         let outcome = try Program.run(run)
         #expect(outcome.status == 0, "\(outcome.error)")
@@ -53,10 +54,12 @@ struct UpsampleTests {
         let first = try #require(passes.first)
         #expect(first["task"] as? String == "short_to_tag")
         let asked = try #require(first["prompt"] as? String)
-        #expect(asked == "target: <|very_short|> <|short_to_tag|>\nshort: a cat on a bench\ntag: 1girl, solo")
+        #expect(
+            asked == "artist: someone\nquality: masterpiece, best quality\naspect_ratio: 1.5\n"
+                + "target: <|very_short|> <|short_to_tag|> <|gen_meta|>\nshort: a cat on a bench\ntag: 1girl, solo")
         #expect((first["output"] as? String)?.contains(asked) == true)
         let prompt = try #require(prompts[0]["prompt"] as? String)
-        #expect(prompt.hasPrefix("1girl") && prompt.contains("solo"))
+        #expect(prompt.hasPrefix("1girl") && prompt.contains("solo") && prompt.contains("masterpiece, best quality"))
         #expect(!prompt.contains("brown"))
     }
 
@@ -98,7 +101,9 @@ struct UpsampleTests {
             (["upsample"], "empty"), (["upsample", " "], "empty"), (["upsample", "x", "--count", "0"], "--count"),
             (["upsample", "x", "--target", "long"], "--target"), (["upsample", "x", "--top-p", "2"], "--top-p"),
             (["upsample", "x", "--temperature", "0"], "temperature"),
-            (["upsample", "x", "--tag-lists", "none"], "none"),
+            (["upsample", "x", "--tag-lists", "none"], "none"), (["upsample", "x", "--gen-meta"], "--gen-meta"),
+            (["upsample", "x", "--rating", "safe"], "--rating"), (["upsample", "x", "--aspect-ratio", "0"], "ratio"),
+            (["upsample", "x", "--aspect-ratio", "1"], "--aspect-ratio"),
             (["upsample", String(repeating: "red circle ", count: 100)], "context"),
         ] as [([String], String)])
     func badUsage(arguments: [String], mentions: String) throws {

@@ -7,12 +7,15 @@ import Testing
 /// Adds a tag and a sentence of its own to every prompt, and keeps what it was asked.
 private final class EagerModel: PromptCompleter {
     var asked: [[CompletionRequest]] = []
+    var room = Int.max
     var answer = ", red scarf\nlong: A girl waits. It snows.\nshort: A girl waits."
 
     func complete(_ prompts: [CompletionRequest]) throws -> [String] {
         asked.append(prompts)
         return prompts.map { "<s> " + $0.prompt + answer + "</s>" }
     }
+
+    func hasRoom(for prompt: String) -> Bool { prompt.count < room }
 }
 
 /// Gives fewer answers than it was asked for.
@@ -51,6 +54,32 @@ private func usage(_ body: () throws -> Void) -> String? {
         #expect(result.prompt.hasSuffix("masterpiece"))
         #expect(result.passes.map(\.operation.task) == [.tag, .tagToLong])
         #expect(model.asked[0][0].sampling == CompletionSampling())
+    }
+
+    @Test func fieldsAreMetaFields() throws {
+        let model = EagerModel()
+        var request = try request("1girl, masterpiece")
+        request.fields = [.quality: " best quality ,", .characters: "hatsune miku, rin", .meta: " "]
+        let result = try Upsampler(completer: model).upsample(request)
+        #expect(
+            model.asked[0][0].prompt
+                == "characters: hatsune miku, rin\nquality: masterpiece, best quality\ntarget: <|long|>\ntag: 1girl")
+        #expect(result.prompt.hasPrefix("1girl, hatsune miku, rin"))
+        var alone = try self.request("")
+        alone.fields = [.artist: "someone"]
+        _ = try Upsampler(completer: model).upsample(alone)
+        #expect(model.asked[2][0].prompt == "artist: someone\ntarget: <|long|>")
+    }
+
+    /// A prompt that has grown beyond the model's context stays as it is.
+    @Test func aFullModelEndsTheRun() throws {
+        let model = EagerModel()
+        model.room = 30
+        var request = try request("1girl, snow")
+        request.settings.maxRetries = 3
+        let result = try Upsampler(completer: model).upsample(request)
+        #expect(result.passes.count == 1)
+        #expect(result.tags == ["1girl", "snow", "red scarf"])
     }
 
     @Test func severalPromptsShareThePasses() throws {

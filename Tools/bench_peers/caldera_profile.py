@@ -18,6 +18,13 @@ def sample(report: dict, work: Work) -> Sample:
     return Sample([seconds + once for seconds in runs(report["step_seconds"])], details)
 
 
+def token_sample(report: dict) -> Sample:
+    """What `caldera bench language --json` says."""
+    names = ("prompt_seconds", "bytes_per_second", "copy_bytes_per_second", "weight_bytes_per_token")
+    environment = {name: report["environment"].get(name) for name in ("version", "commit", "device", "driver")}
+    return Sample(runs(report["token_seconds"]), environment | {name: report[name] for name in names})
+
+
 def runs(spread: dict) -> list[float]:
     """The file has the median and the ends, not each run: those, which have the same median and ends."""
     if spread["count"] < 3:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import caldera_profile
 import configs
+from language import LANGUAGE_MODELS
 from processes import Failure, run
 from works import Sample, Work
 
@@ -75,7 +76,14 @@ class Caldera(Contestant):
         self.common = ["--device", device, "--precision", precision]
 
     def measure(self, work: Work) -> Sample:
-        return self.load(work) if work.kind == "load" else self.bench(work)
+        kinds = {"load": self.load, "token": self.token}
+        return kinds.get(work.kind, self.bench)(work)
+
+    def token(self, work: Work) -> Sample:
+        file = self.scratch / "caldera.json"
+        words = ["bench", "language", "--arch", work.arch, "--tokens", str(work.side), "--json", str(file)]
+        run([self.arguments.caldera, *words, *self.common], self.arguments.timeout)
+        return caldera_profile.token_sample(json.loads(file.read_text()))
 
     def bench(self, work: Work) -> Sample:
         arch = "vae" if work.kind == "decoder" else work.arch
@@ -112,13 +120,16 @@ class Diffusers(Contestant):
             "runs": arguments.runs}
 
     def knows(self, work: Work) -> bool:
-        # Loading is a matter of the first minute: layouts and compilers only add to it.
-        return work.kind != "load" or not (self.options["channels_last"] or self.options["compiled"])
+        # Loading is a matter of the first minute: layouts and compilers only add to it. Language has no channels.
+        is_plain = not (self.options["channels_last"] or self.options["compiled"])
+        return is_plain or work.kind not in ("load", "token")
 
     def measure(self, work: Work) -> Sample:
         job = self.options | {"kind": work.kind, "side": work.side, "batch": work.batch, "prompt": PROMPT}
         if work.kind == "load":
             job["folder"] = str(self.arguments.models / work.arch)
+        elif work.kind == "token":
+            job["config"] = LANGUAGE_MODELS[work.arch]
         else:
             job["config"] = configs.UNETS[work.arch] if work.kind == "unet" else configs.vae_config(work.arch)
         environment = {"HF_HUB_OFFLINE": "1", "TORCHINDUCTOR_CACHE_DIR": str(self.scratch / "inductor")}
@@ -138,7 +149,7 @@ class StableDiffusionCpp(Contestant):
         self.arguments, self.program, self.scratch = arguments, program, scratch
 
     def knows(self, work: Work) -> bool:
-        return self.model(work).is_file()
+        return work.kind != "token" and self.model(work).is_file()
 
     def model(self, work: Work) -> Path:
         return self.arguments.models / f"{work.arch}.safetensors"

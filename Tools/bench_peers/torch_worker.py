@@ -23,7 +23,7 @@ def main() -> None:
     torch.set_num_threads(job["threads"])
     torch.manual_seed(0)
     with torch.inference_mode():
-        answer = loaded(job) if job["kind"] == "load" else measured(job)
+        answer = {"load": loaded, "token": written}.get(job["kind"], measured)(job)
     print(json.dumps(answer))
 
 
@@ -109,6 +109,30 @@ def unit(job: dict, *shape: int) -> torch.Tensor:
     tensor = torch.randn(shape, device=job["device"]).to(DTYPES[job["precision"]])
     is_picture = len(shape) == 4 and job["channels_last"]
     return tensor.to(memory_format=torch.channels_last) if is_picture else tensor
+
+
+def written(job: dict) -> dict:
+    """Seconds of each token but the first, as transformers' own loop writes them, with tipo-kgen's sampling."""
+    import transformers
+
+    config = transformers.LlamaConfig(**job["config"])
+    model = transformers.LlamaForCausalLM(config).to(job["device"], DTYPES[job["precision"]]).eval()
+    ids = torch.arange(64, device=job["device"])[None] * 131 % config.vocab_size
+    times = []
+
+    def note(*_) -> bool:
+        synchronize(job)
+        times.append(time.perf_counter())
+        return False
+
+    for tokens in (2, job["side"] + 1):
+        times.clear()
+        model.generate(
+            ids, min_new_tokens=tokens, max_new_tokens=tokens, do_sample=True, temperature=0.35, top_p=0.95, top_k=60,
+            min_p=0.1, repetition_penalty=1.17, pad_token_id=config.eos_token_id,
+            stopping_criteria=transformers.StoppingCriteriaList([note]))
+    return {"seconds": [after - before for before, after in zip(times, times[1:])],
+            "details": {"transformers": transformers.__version__}}
 
 
 def loaded(job: dict) -> dict:

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True)
 class Work:
     name: str
-    # "unet": one forward; "decoder": one picture; "load": from the start of a process to the end of its first step.
+    # "unet": one forward; "decoder": one picture; "load": from the start of a process to the end of its first step;
+    # "token": one more token of a text.
     kind: str
     # As Tools/full_size/configs.py names it.
     arch: str
-    # Pixels of the square picture.
+    # Pixels of the square picture; of a language model, tokens that are written behind a prompt of 64.
     side: int
     # What the network sees at a time.
     batch: int
@@ -32,6 +33,7 @@ WORKS = {
         Work("sdxl-1024", "unet", "sdxl", 1024, 1, "one forward of SDXL's UNet at 1024x1024, batch 1"),
         Work("decoder-512", "decoder", "sd15", 512, 1, "one picture of 512x512 by the VAE's decoder"),
         Work("load-sd15", "load", "sd15", 512, 2, "start of a process to the end of its first step, SD1.5 at 512x512"),
+        Work("tipo-500m", "token", "tipo-500m", 64, 1, "one token of the prompt upsampler TIPO-500M"),
         Work("load-sdxl", "load", "sdxl", 512, 2, "start of a process to the end of its first step, SDXL at 512x512"),
     )
 }

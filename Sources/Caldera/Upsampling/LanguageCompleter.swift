@@ -33,6 +33,12 @@ struct LanguageCompleter: PromptCompleter {
     }
 }
 
+extension LanguageCompleter {
+    func hasRoom(for prompt: String) throws -> Bool {
+        try model.parts.tokenizer.encode(prompt, addSpecialTokens: true).count < model.context
+    }
+}
+
 extension TokenSampling {
     init(_ settings: CompletionSampling) {
         self.init()

@@ -34,13 +34,24 @@ public final class PromptUpsampler {
     ) throws {
         let parts = try LanguageModelLoader.open(model)
         kind = try Self.kind(of: parts)
+        // Read even where they are refused: a folder that is none is told first.
         lists = try tagLists.map { try TagLists(folder: URL(fileURLWithPath: $0)) } ?? TagLists()
         let selection = try DeviceSelection(device, precision: precision)
         selection.backend.memoryLimit = memoryLimit
+        if tagLists != nil, case .pairs = kind {
+            throw CalderaError.usage(
+                "\(parts.name) does not tell tags apart: leave --tag-lists away, or give a TIPO model.")
+        }
         self.model = try LanguageModel(parts, backend: selection.backend, precision: selection.precision)
         modelName = parts.name
         deviceName = selection.backend.name
         self.precision = selection.precision
+    }
+
+    /// Whether the model knows tasks, lengths and meta fields.
+    public var hasTasks: Bool {
+        if case .tipo = kind { return true }
+        return false
     }
 
     private static func kind(of parts: LanguageParts) throws -> Kind {
@@ -139,9 +150,25 @@ extension UpsampleRequest {
             (wishes.tagLength, wishes.textLength) = (length, length)
         }
         aspectRatio = request.aspectRatio
+        for (field, tags) in request.fields { fields[TagCategory(field)] = tags }
         bans = request.bans
+        settings.makesMeta = request.makesFields
         settings.seed = seed
         settings.sampling.apply(request)
+    }
+}
+
+extension TagCategory {
+    fileprivate init(_ field: MetaField) {
+        self =
+            switch field {
+            case .quality: .quality
+            case .rating: .rating
+            case .artist: .artist
+            case .characters: .characters
+            case .copyrights: .copyrights
+            case .meta: .meta
+            }
     }
 }
 

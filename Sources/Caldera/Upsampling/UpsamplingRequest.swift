@@ -18,6 +18,10 @@ public struct UpsamplingRequest: Sendable {
     public var bans: [String] = []
     /// The picture's width divided by its height, which the model is told.
     public var aspectRatio: Double?
+    /// Tags with commas between them that belong into meta fields; see `MetaField`.
+    public var fields: [MetaField: String] = [:]
+    /// Whether the model writes meta fields of its own, beside those that it is told.
+    public var makesFields = false
     /// The first prompt's seed; nil draws one. Prompt i of the call has the seed plus i.
     public var seed: UInt64?
     public var count = 1
@@ -35,17 +39,21 @@ public struct UpsamplingRequest: Sendable {
     var taskOptions: [String] {
         let given: [(String, Bool)] = [
             ("--task", task != nil), ("--target", target != nil), ("--format", format != nil), ("--ban", !bans.isEmpty),
+            ("--aspect-ratio", aspectRatio != nil), ("--gen-meta", makesFields),
         ]
-        return given.filter(\.1).map(\.0)
+        return given.filter(\.1).map(\.0) + MetaField.allCases.filter { fields[$0] != nil }.map { "--\($0.rawValue)" }
     }
 
     /// Throws a usage error when there is nothing to enrich, or the count or a seed is out of range.
     func check() throws {
-        if (prompt + tags).allSatisfy(\.isWhitespace) {
+        if (prompt + tags + fields.values.joined()).allSatisfy(\.isWhitespace) {
             throw CalderaError.usage("The prompt is empty: give a few tags or a sentence to upsample.")
         }
         guard count > 0, (seed ?? 0).addingReportingOverflow(UInt64(count)).overflow == false else {
             throw CalderaError.usage("The seeds of \(count) prompts from \(seed ?? 0) on are no numbers: choose fewer.")
+        }
+        if let aspectRatio, aspectRatio <= 0 {
+            throw CalderaError.usage("An aspect ratio of \(aspectRatio) is that of no picture: give one above 0.")
         }
     }
 
@@ -55,6 +63,11 @@ public struct UpsamplingRequest: Sendable {
         let first = seed ?? UInt64(UInt32.random(in: 0...UInt32.max))
         return (0..<UInt64(count)).map { first + $0 }
     }
+}
+
+/// What TIPO's models are told of a picture beside its tags and its text.
+public enum MetaField: String, CaseIterable, Sendable {
+    case quality, rating, artist, characters, copyrights, meta
 }
 
 /// A prompt that a language model has made richer.
