@@ -44,6 +44,26 @@ void cvm_gate_bf16(const uint16_t *source, const uint16_t *gate, uint16_t *desti
 void cvm_swiglu_f32(const float *gate, const float *source, float *destination, size_t count);
 void cvm_swiglu_bf16(const uint16_t *gate, const uint16_t *source, uint16_t *destination, size_t count);
 
+// sums[c] = the sum over rows of source[row, c], and of (source[row, c] - means[c])^2; rows are dense. Each column is added
+// up in the order of its rows, so that its bits depend on nothing else.
+void cvm_column_sums_f32(const float *source, float *sums, size_t rows, size_t channels);
+void cvm_column_sums_bf16(const uint16_t *source, float *sums, size_t rows, size_t channels);
+void cvm_column_deviations_f32(const float *source, const float *means, float *sums, size_t rows, size_t channels);
+void cvm_column_deviations_bf16(
+    const uint16_t *source, const float *means, float *sums, size_t rows, size_t channels);
+
+// (x - mean) / sqrt(variance + epsilon) * weight + bias, with the mean and the variance of the row.
+void cvm_layer_norm_f32(
+    const float *source, const float *weight, const float *bias, float *destination, size_t count, float epsilon);
+void cvm_layer_norm_bf16(
+    const uint16_t *source, const float *weight, const float *bias, uint16_t *destination, size_t count,
+    float epsilon);
+
+// x / sqrt(mean of squares + epsilon) * weight.
+void cvm_rms_norm_f32(const float *source, const float *weight, float *destination, size_t count, float epsilon);
+void cvm_rms_norm_bf16(
+    const uint16_t *source, const float *weight, uint16_t *destination, size_t count, float epsilon);
+
 // A matrix and the few vectors that it is multiplied with. Strides count elements from one row to the next.
 typedef struct {
     // Rows of the matrix, elements of each row, and how many vectors there are.
