@@ -212,9 +212,17 @@ DISPATCHED uint32_t cvm_peak_f32(const float *source, size_t count) {
     return peak;
 }
 
+HELPER float power(float x) {
+    lanes powers = x;
+    exponential(&powers);
+    return powers[0];
+}
+
 #define DEFINE_EXPONENTIATE(name, element, store) \
-    DISPATCHED float name(const float *scores, element *powers, size_t count, float scale) { \
-        const float peak = largest(scores, count); \
+    DISPATCHED float name(const float *scores, element *powers, size_t count, float scale, cvm_softmax *row) { \
+        const float found = largest(scores, count); \
+        const float before = row->peak; \
+        const float peak = found > before ? found : before; \
         lanes sums = 0; \
         FOR_LANES(count, { \
             lanes x; \
@@ -227,7 +235,10 @@ DISPATCHED uint32_t cvm_peak_f32(const float *source, size_t count) {
         }) \
         float sum = 0; \
         for (int lane = 0; lane < WIDTH; lane++) sum += sums[lane]; \
-        return sum; \
+        const float factor = peak > before ? power((before - peak) * scale) : 1; \
+        row->peak = peak; \
+        row->sum = row->sum * factor + sum; \
+        return factor; \
     }
 
 DEFINE_EXPONENTIATE(cvm_exponentiate_f32, float, store_f32)

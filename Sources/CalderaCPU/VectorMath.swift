@@ -7,9 +7,11 @@ typealias Lanes = SIMD8<Float>
 
 /// An element type that plans compute in.
 protocol ComputedElement: Element {
-    /// Writes e^(scale · (x - max x)) for `count` scores and returns their sum. Both may be the same memory.
+    /// Writes e^(scale · (x - peak)) for the next `count` scores of a row, whose sum and peak so far `row` has, and returns
+    /// the factor for what was computed with the peak before. Both may be the same memory.
     static func exponentiate(
-        _ scores: UnsafePointer<Float>, _ powers: UnsafeMutablePointer<Self>, _ count: Int, scale: Float
+        _ scores: UnsafePointer<Float>, _ powers: UnsafeMutablePointer<Self>, _ count: Int, scale: Float,
+        _ row: inout cvm_softmax
     ) -> Float
     /// function(source).
     static func apply(
@@ -54,8 +56,9 @@ protocol ComputedElement: Element {
 
 extension Float: ComputedElement {
     static func exponentiate(
-        _ scores: UnsafePointer<Float>, _ powers: UnsafeMutablePointer<Float>, _ count: Int, scale: Float
-    ) -> Float { cvm_exponentiate_f32(scores, powers, count, scale) }
+        _ scores: UnsafePointer<Float>, _ powers: UnsafeMutablePointer<Float>, _ count: Int, scale: Float,
+        _ row: inout cvm_softmax
+    ) -> Float { cvm_exponentiate_f32(scores, powers, count, scale, &row) }
 
     static func apply(
         _ function: Activation, _ source: UnsafePointer<Float>, _ destination: UnsafeMutablePointer<Float>,
@@ -110,8 +113,9 @@ extension Float: ComputedElement {
 
 extension BFloat16: ComputedElement {
     static func exponentiate(
-        _ scores: UnsafePointer<Float>, _ powers: UnsafeMutablePointer<BFloat16>, _ count: Int, scale: Float
-    ) -> Float { cvm_exponentiate_bf16(scores, powers.words, count, scale) }
+        _ scores: UnsafePointer<Float>, _ powers: UnsafeMutablePointer<BFloat16>, _ count: Int, scale: Float,
+        _ row: inout cvm_softmax
+    ) -> Float { cvm_exponentiate_bf16(scores, powers.words, count, scale, &row) }
 
     static func apply(
         _ function: Activation, _ source: UnsafePointer<BFloat16>, _ destination: UnsafeMutablePointer<BFloat16>,
@@ -199,4 +203,9 @@ extension SIMD8 where Scalar == Float {
     /// The numbers with these bit patterns.
     @inline(__always)
     init(bits: SIMD8<UInt32>) { self = unsafeBitCast(bits, to: Lanes.self) }
+}
+
+extension cvm_softmax {
+    /// Before the first score of a row.
+    static var empty: cvm_softmax { cvm_softmax(peak: -.infinity, sum: 0) }
 }

@@ -15,10 +15,18 @@ extern "C" {
 
 typedef enum { CVM_IDENTITY, CVM_SILU, CVM_GELU, CVM_QUICK_GELU, CVM_RELU, CVM_TANH } cvm_function;
 
-// Writes e^(scale * (x - max x)) for `count` scores and returns the sum of what was computed, before rounding.
-// The relative error of a power is below 2e-7.
-float cvm_exponentiate_f32(const float *scores, float *powers, size_t count, float scale);
-float cvm_exponentiate_bf16(const float *scores, uint16_t *powers, size_t count, float scale);
+// What is known of a row whose softmax is computed block by block: the largest score so far, at first minus infinity, and
+// the sum of the powers so far, at first 0.
+typedef struct {
+    float peak, sum;
+} cvm_softmax;
+
+// Writes e^(scale * (x - peak)) for the next `count` scores of a row, where `peak` is the largest score up to the end of
+// them, and adds what was computed, before rounding, to the sum. Returns the factor by which this peak changes what was
+// computed with the one before; the sum has been multiplied by it. The relative error of a power is below 2e-7.
+// (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018, algorithm 3.)
+float cvm_exponentiate_f32(const float *scores, float *powers, size_t count, float scale, cvm_softmax *row);
+float cvm_exponentiate_bf16(const float *scores, uint16_t *powers, size_t count, float scale, cvm_softmax *row);
 
 // The greatest magnitude among `count` numbers, as its bits, whose order is that of magnitudes: infinities come after
 // every number and NaNs after them.
