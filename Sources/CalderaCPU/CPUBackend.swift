@@ -86,13 +86,17 @@ public final class CPUBackend: Backend {
             }
             return "oneDNN matmul \(source.rows)x\(columns)x\(source.channels) \(type)\(CPUBackend.text(epilogue))"
         case .convolution(let shape, let epilogue):
+            if DoubledConvolution(node, shape, epilogue) != nil {
+                return "oneDNN convolution 3x3 of twice the size by 2x2 \(type)\(CPUBackend.text(epilogue))"
+            }
             let kernel = "\(shape.kernelHeight)x\(shape.kernelWidth)"
             let stride = shape.stride == 1 ? "" : " stride \(shape.stride)"
             let enlarged = shape.enlarged.map { " of \($0.height)x\($0.width) enlarged in bands" } ?? ""
             return "oneDNN convolution \(kernel)\(stride)\(enlarged) \(type)\(CPUBackend.text(epilogue))"
         case .attention(let attention):
-            let tile = AttentionShape(node, attention).tileRows
-            return "oneDNN products with fp32 softmax, tiles of \(tile) queries, \(attention.heads) heads of "
+            let shape = AttentionShape(node, attention)
+            let tile = "\(shape.tileRows) queries by \(shape.blockKeys) keys"
+            return "oneDNN products with fp32 softmax, tiles of \(tile), \(attention.heads) heads of "
                 + "\(attention.headSize)\(attention.causal ? ", causal" : "") \(type)"
         default:
             return "\(node.op.name) \(type)"

@@ -145,11 +145,12 @@ private struct CachedAttentionKernel {
                 result_stride: entries))
         for head in 0..<group {
             let powers = scores + head * entries
-            let sum = Float.exponentiate(powers, powers, max(0, visible), scale: attention.scale)
+            var softmax = cvm_softmax.empty
+            _ = Float.exponentiate(powers, powers, max(0, visible), scale: attention.scale, &softmax)
             T.weightedRows(
                 values.assumingMemoryBound(to: T.self) + own, powers, result, count: max(0, visible), depth: size,
                 stride: channels)
-            let factor = 1 / sum
+            let factor = 1 / softmax.sum
             mapLanes(result, output.assumingMemoryBound(to: T.self) + start + head * size, size) { $2 * factor }
         }
     }

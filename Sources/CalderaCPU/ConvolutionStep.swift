@@ -18,6 +18,7 @@ extension StepBuilder {
     /// band by band into scratch memory.
     func convolution(_ node: Node, _ convolution: Convolution, _ epilogue: Epilogue) throws -> Step {
         let product = try ProductEpilogue(self, node, epilogue, residual: .destination)
+        if let doubled = DoubledConvolution(node, convolution, epilogue) { return try doubling(node, doubled, product) }
         return try convolution.enlarged.map { try enlarging(node, convolution, product, $0) }
             ?? plain(node, convolution, product)
     }
@@ -27,7 +28,7 @@ extension StepBuilder {
         var key = self.key(node, convolution, product)
         key.batch = source.shape[0] / product.parts
         let primitive = try engine.convolution(key, label: node.label)
-        let weight = try weights.pack(node.inputs[1], for: primitive, node)
+        let weight = try weights.pack(node.inputs[1], .stored, for: primitive, node)
         let from = try address(source, label: node.label)
         let to = try destination(output, label: node.label)
         let executions = try (0..<product.parts).map { part in
@@ -103,8 +104,8 @@ extension StepBuilder {
                     source: nil, weights: nil, bias: product.vector(product.parts == 1 ? 0 : picture),
                     residual: nil, destination: to + offset, scratchpad: nil)
                 let execution = try execution(
-                    primitive, operands, weight: weights.pack(node.inputs[1], for: primitive, node),
-                    sourceOffset: enlargedOffset, label: node.label)
+                    primitive, operands, weight: weights.pack(node.inputs[1], .stored, for: primitive, node),
+                    offsets: ScratchOffsets(source: enlargedOffset), label: node.label)
                 steps.append { [scratch] in
                     guard let base = scratch.base else { return }
                     // Before the enlarged rows take the scratch memory that loading uses.

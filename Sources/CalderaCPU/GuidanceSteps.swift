@@ -59,3 +59,20 @@ private func total(_ source: UnsafePointer<Float>, _ count: Int, _ body: (Lanes)
     let run = 4096
     return stride(from: 0, to: count, by: run).reduce(0) { $0 + Double(sum(source + $1, min(run, count - $1), body)) }
 }
+
+/// Σ body(source), in eight partial sums.
+@inline(__always)
+private func sum<T: Element>(_ source: UnsafePointer<T>, _ count: Int, _ body: (Lanes) -> Lanes) -> Float {
+    var lanes = Lanes()
+    var index = 0
+    while index + 8 <= count {
+        lanes += body(T.load(source + index))
+        index += 8
+    }
+    var total = lanes.sum()
+    if index < count {
+        let rest = body(loadSome(source + index, count - index))
+        for lane in 0..<(count - index) { total += rest[lane] }
+    }
+    return total
+}

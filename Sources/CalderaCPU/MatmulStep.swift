@@ -13,7 +13,7 @@ extension StepBuilder {
             weightsStrides: plan.isIncremental ? .rowByRow(depth: depth) : nil, dtype: source.dtype,
             destinationType: node.output.dtype, epilogue: product.fused)
         let primitive = try engine.matmul(key, label: node.label)
-        let weight = try weights.pack(node.inputs[1], for: primitive, node)
+        let weight = try weights.pack(node.inputs[1], .stored, for: primitive, node)
         let from = try address(source, label: node.label)
         let to = try destination(node.output, label: node.label)
         let executions = try (0..<product.parts).map { part in

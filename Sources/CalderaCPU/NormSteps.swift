@@ -9,14 +9,14 @@ extension StepBuilder {
         let from = try address(source, label: node.label)
         let to = try destination(node.output, label: node.label)
         let (rows, channels) = (source.shape.rows, source.shape.channels)
-        func make<T: Element>(_: T.Type) -> Step {
+        func make<T: ComputedElement>(_: T.Type) -> Step {
             let from = from.assumingMemoryBound(to: T.self)
             let to = to.assumingMemoryBound(to: T.self)
             return {
                 Parallel.rows(rows, channels: channels) { range in
                     for row in range {
-                        normalise(
-                            from + row * channels, to + row * channels, channels, weight: weight, bias: bias,
+                        T.layerNorm(
+                            from + row * channels, weight: weight, bias: bias, to + row * channels, channels,
                             epsilon: epsilon)
                     }
                 }
@@ -32,16 +32,14 @@ extension StepBuilder {
         let from = try address(source, label: node.label)
         let to = try destination(node.output, label: node.label)
         let (rows, channels) = (source.shape.rows, source.shape.channels)
-        func make<T: Element>(_: T.Type) -> Step {
+        func make<T: ComputedElement>(_: T.Type) -> Step {
             let from = from.assumingMemoryBound(to: T.self)
             let to = to.assumingMemoryBound(to: T.self)
             return {
                 Parallel.rows(rows, channels: channels) { range in
                     for row in range {
-                        let (own, result) = (from + row * channels, to + row * channels)
-                        let mean = sum(own, channels) { $0 * $0 } / Float(channels)
-                        let scale = 1 / (mean + epsilon).squareRoot()
-                        mapLanes(own, result, channels) { $2 * scale * loadLanes(weight + $0, $1) }
+                        T.rmsNorm(
+                            from + row * channels, weight: weight, to + row * channels, channels, epsilon: epsilon)
                     }
                 }
             }
@@ -83,40 +81,6 @@ extension StepBuilder {
                 "\(node.label): the processor has no \(node.op.name) of \(dtype): use the precision fp32 or bf16.")
         }
     }
-}
-
-/// One row of a layer norm: the mean first, then the variance round it, so that no large squares cancel.
-private func normalise<T: Element>(
-    _ source: UnsafePointer<T>, _ destination: UnsafeMutablePointer<T>, _ channels: Int,
-    weight: UnsafePointer<Float>, bias: UnsafePointer<Float>, epsilon: Float
-) {
-    let mean = sum(source, channels) { lanes in lanes } / Float(channels)
-    let variance =
-        sum(source, channels) { lanes in
-            let difference = lanes - mean
-            return difference * difference
-        } / Float(channels)
-    let scale = 1 / (variance + epsilon).squareRoot()
-    mapLanes(source, destination, channels) { index, width, lanes in
-        (lanes - mean) * scale * loadLanes(weight + index, width) + loadLanes(bias + index, width)
-    }
-}
-
-/// Σ body(source), in eight partial sums.
-@inline(__always)
-func sum<T: Element>(_ source: UnsafePointer<T>, _ count: Int, _ body: (Lanes) -> Lanes) -> Float {
-    var lanes = Lanes()
-    var index = 0
-    while index + 8 <= count {
-        lanes += body(T.load(source + index))
-        index += 8
-    }
-    var total = lanes.sum()
-    if index < count {
-        let rest = body(loadSome(source + index, count - index))
-        for lane in 0..<(count - index) { total += rest[lane] }
-    }
-    return total
 }
 
 /// A group norm in three passes: mean and squared deviations of each chunk of rows, their union, the affine map.
@@ -164,28 +128,19 @@ private struct GroupNorm {
     }
 
     /// Writes mean and summed squared deviation of each group over `count` rows.
-    private func measure<T: Element>(
+    private func measure<T: ComputedElement>(
         _ source: UnsafePointer<T>, _ count: Int, _ partial: UnsafeMutablePointer<Float>,
         _ own: UnsafeMutablePointer<Float>
     ) {
         let (sums, means) = (own, own + channels)
         let size = channels / groups
-        sums.update(repeating: 0, count: channels)
-        for row in 0..<count {
-            mapLanes(source + row * channels, sums, channels) { $2 + loadLanes(sums + $0, $1) }
-        }
+        T.columnSums(source, sums, rows: count, channels: channels)
         for group in 0..<groups {
             let mean = total(sums + group * size, size) / Float(count * size)
             partial[group * 2] = mean
             (means + group * size).update(repeating: mean, count: size)
         }
-        sums.update(repeating: 0, count: channels)
-        for row in 0..<count {
-            mapLanes(source + row * channels, sums, channels) { index, width, lanes in
-                let difference = lanes - loadLanes(means + index, width)
-                return difference * difference + loadLanes(sums + index, width)
-            }
-        }
+        T.columnDeviations(source, means, sums, rows: count, channels: channels)
         for group in 0..<groups { partial[group * 2 + 1] = total(sums + group * size, size) }
     }
 

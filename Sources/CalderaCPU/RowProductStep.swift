@@ -50,7 +50,8 @@ private struct RowProduct {
         let key = MatmulKey(
             rows: rows, columns: columns, depth: depth, sourceStride: depth, destinationStride: columns,
             weightsStrides: .rowByRow(depth: depth), dtype: node.inputs[0].dtype, destinationType: node.output.dtype)
-        weight = try builder.weights.pack(node.inputs[1], for: builder.engine.matmul(key, label: label), node)
+        weight = try builder.weights.pack(
+            node.inputs[1], .stored, for: builder.engine.matmul(key, label: label), node)
         source = try builder.address(node.inputs[0], label: label)
         bias = try epilogue.biasIndex.map { try builder.weights.vector(node.inputs[$0], label: label) }
         residual = try epilogue.residualIndex.map { try builder.address(node.inputs[$0], label: label) }

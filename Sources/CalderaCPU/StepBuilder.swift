@@ -23,6 +23,12 @@ final class Scratch {
     }
 }
 
+/// Which operands of an execution lie in the scratch memory, and from which byte on.
+struct ScratchOffsets {
+    var source: Int?
+    var destination: Int?
+}
+
 /// Turns the nodes of a plan into steps over memory whose addresses are known.
 ///
 /// First every step says what it needs, then `forecast` or `finish` decides which weights stay in memory; only `finish`
@@ -36,8 +42,8 @@ final class StepBuilder {
     private let persistent: HostMemory
     let counter: MemoryCounter
     /// Executions that wait for the addresses of their weight and of the scratch memory, which are known only when all
-    /// steps have said how much they need; with the offset in it of a source that lies there too.
-    private var unbound: [(execution: Execution, sourceOffset: Int?)] = []
+    /// steps have said how much they need.
+    private var unbound: [(execution: Execution, offsets: ScratchOffsets)] = []
 
     /// With `isForecast` the memory is no more than addresses.
     init(
@@ -78,10 +84,15 @@ final class StepBuilder {
         scratch.reserve(forecast.working)
         try scratch.allocate(counter: counter)
         try weights.stream(residency, staging: scratch)
-        for (execution, sourceOffset) in unbound {
+        for (execution, offsets) in unbound {
             execution.operands.scratchpad = scratch.base
             execution.operands.weights = execution.weight?.address
-            if let sourceOffset { execution.operands.source = scratch.base.map { UnsafeRawPointer($0 + sourceOffset) } }
+            if let source = offsets.source {
+                execution.operands.source = scratch.base.map { UnsafeRawPointer($0 + source) }
+            }
+            if let destination = offsets.destination {
+                execution.operands.destination = scratch.base.map { $0 + destination }
+            }
             try execution.rebind()
         }
         unbound = []
@@ -103,14 +114,14 @@ final class StepBuilder {
     }
 
     /// An execution that reads a packed weight, takes its scratchpad from the start of the shared scratch memory, and its
-    /// source from `sourceOffset` on where that is given.
+    /// source or destination from an offset in it where one is given.
     func execution(
-        _ primitive: Primitive, _ operands: cdnn_operands, weight: PackedWeight, sourceOffset: Int? = nil,
-        label: String
+        _ primitive: Primitive, _ operands: cdnn_operands, weight: PackedWeight,
+        offsets: ScratchOffsets = ScratchOffsets(), label: String
     ) throws -> Execution {
         let execution = try Execution(primitive, operands, weight: weight, label: label)
         scratch.reserve(primitive.scratchpadSize)
-        unbound.append((execution, sourceOffset))
+        unbound.append((execution, offsets))
         return execution
     }
 

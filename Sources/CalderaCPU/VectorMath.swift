@@ -7,9 +7,11 @@ typealias Lanes = SIMD8<Float>
 
 /// An element type that plans compute in.
 protocol ComputedElement: Element {
-    /// Writes e^(scale · (x - max x)) for `count` scores and returns their sum. Both may be the same memory.
+    /// Writes e^(scale · (x - peak)) for the next `count` scores of a row, whose sum and peak so far `row` has, and returns
+    /// the factor for what was computed with the peak before. Both may be the same memory.
     static func exponentiate(
-        _ scores: UnsafePointer<Float>, _ powers: UnsafeMutablePointer<Self>, _ count: Int, scale: Float
+        _ scores: UnsafePointer<Float>, _ powers: UnsafeMutablePointer<Self>, _ count: Int, scale: Float,
+        _ row: inout cvm_softmax
     ) -> Float
     /// function(source).
     static func apply(
@@ -27,6 +29,21 @@ protocol ComputedElement: Element {
     static func swiglu(
         _ gate: UnsafePointer<Self>, _ source: UnsafePointer<Self>, _ destination: UnsafeMutablePointer<Self>,
         _ count: Int)
+    /// sums[c] = Σ source[row, c] over dense rows.
+    static func columnSums(
+        _ source: UnsafePointer<Self>, _ sums: UnsafeMutablePointer<Float>, rows: Int, channels: Int)
+    /// sums[c] = Σ (source[row, c] - means[c])² over dense rows.
+    static func columnDeviations(
+        _ source: UnsafePointer<Self>, _ means: UnsafePointer<Float>, _ sums: UnsafeMutablePointer<Float>, rows: Int,
+        channels: Int)
+    /// (source - mean) / √(variance + ε) · weight + bias, with the row's own statistics.
+    static func layerNorm(
+        _ source: UnsafePointer<Self>, weight: UnsafePointer<Float>, bias: UnsafePointer<Float>,
+        _ destination: UnsafeMutablePointer<Self>, _ count: Int, epsilon: Float)
+    /// source / √(mean of squares + ε) · weight.
+    static func rmsNorm(
+        _ source: UnsafePointer<Self>, weight: UnsafePointer<Float>, _ destination: UnsafeMutablePointer<Self>,
+        _ count: Int, epsilon: Float)
     /// results[v, i] = row i of the matrix times vector v.
     static func rowProducts(
         _ matrix: UnsafePointer<Self>, _ vectors: UnsafePointer<Float>, _ results: UnsafeMutablePointer<Float>,
@@ -39,8 +56,9 @@ protocol ComputedElement: Element {
 
 extension Float: ComputedElement {
     static func exponentiate(
-        _ scores: UnsafePointer<Float>, _ powers: UnsafeMutablePointer<Float>, _ count: Int, scale: Float
-    ) -> Float { cvm_exponentiate_f32(scores, powers, count, scale) }
+        _ scores: UnsafePointer<Float>, _ powers: UnsafeMutablePointer<Float>, _ count: Int, scale: Float,
+        _ row: inout cvm_softmax
+    ) -> Float { cvm_exponentiate_f32(scores, powers, count, scale, &row) }
 
     static func apply(
         _ function: Activation, _ source: UnsafePointer<Float>, _ destination: UnsafeMutablePointer<Float>,
@@ -63,6 +81,25 @@ extension Float: ComputedElement {
         _ count: Int
     ) { cvm_swiglu_f32(gate, source, destination, count) }
 
+    static func columnSums(
+        _ source: UnsafePointer<Float>, _ sums: UnsafeMutablePointer<Float>, rows: Int, channels: Int
+    ) { cvm_column_sums_f32(source, sums, rows, channels) }
+
+    static func columnDeviations(
+        _ source: UnsafePointer<Float>, _ means: UnsafePointer<Float>, _ sums: UnsafeMutablePointer<Float>,
+        rows: Int, channels: Int
+    ) { cvm_column_deviations_f32(source, means, sums, rows, channels) }
+
+    static func layerNorm(
+        _ source: UnsafePointer<Float>, weight: UnsafePointer<Float>, bias: UnsafePointer<Float>,
+        _ destination: UnsafeMutablePointer<Float>, _ count: Int, epsilon: Float
+    ) { cvm_layer_norm_f32(source, weight, bias, destination, count, epsilon) }
+
+    static func rmsNorm(
+        _ source: UnsafePointer<Float>, weight: UnsafePointer<Float>, _ destination: UnsafeMutablePointer<Float>,
+        _ count: Int, epsilon: Float
+    ) { cvm_rms_norm_f32(source, weight, destination, count, epsilon) }
+
     static func rowProducts(
         _ matrix: UnsafePointer<Float>, _ vectors: UnsafePointer<Float>, _ results: UnsafeMutablePointer<Float>,
         _ extents: cvm_row_extents
@@ -76,8 +113,9 @@ extension Float: ComputedElement {
 
 extension BFloat16: ComputedElement {
     static func exponentiate(
-        _ scores: UnsafePointer<Float>, _ powers: UnsafeMutablePointer<BFloat16>, _ count: Int, scale: Float
-    ) -> Float { cvm_exponentiate_bf16(scores, powers.words, count, scale) }
+        _ scores: UnsafePointer<Float>, _ powers: UnsafeMutablePointer<BFloat16>, _ count: Int, scale: Float,
+        _ row: inout cvm_softmax
+    ) -> Float { cvm_exponentiate_bf16(scores, powers.words, count, scale, &row) }
 
     static func apply(
         _ function: Activation, _ source: UnsafePointer<BFloat16>, _ destination: UnsafeMutablePointer<BFloat16>,
@@ -102,6 +140,25 @@ extension BFloat16: ComputedElement {
         _ gate: UnsafePointer<BFloat16>, _ source: UnsafePointer<BFloat16>,
         _ destination: UnsafeMutablePointer<BFloat16>, _ count: Int
     ) { cvm_swiglu_bf16(gate.words, source.words, destination.words, count) }
+
+    static func columnSums(
+        _ source: UnsafePointer<BFloat16>, _ sums: UnsafeMutablePointer<Float>, rows: Int, channels: Int
+    ) { cvm_column_sums_bf16(source.words, sums, rows, channels) }
+
+    static func columnDeviations(
+        _ source: UnsafePointer<BFloat16>, _ means: UnsafePointer<Float>, _ sums: UnsafeMutablePointer<Float>,
+        rows: Int, channels: Int
+    ) { cvm_column_deviations_bf16(source.words, means, sums, rows, channels) }
+
+    static func layerNorm(
+        _ source: UnsafePointer<BFloat16>, weight: UnsafePointer<Float>, bias: UnsafePointer<Float>,
+        _ destination: UnsafeMutablePointer<BFloat16>, _ count: Int, epsilon: Float
+    ) { cvm_layer_norm_bf16(source.words, weight, bias, destination.words, count, epsilon) }
+
+    static func rmsNorm(
+        _ source: UnsafePointer<BFloat16>, weight: UnsafePointer<Float>, _ destination: UnsafeMutablePointer<BFloat16>,
+        _ count: Int, epsilon: Float
+    ) { cvm_rms_norm_bf16(source.words, weight, destination.words, count, epsilon) }
 
     static func rowProducts(
         _ matrix: UnsafePointer<BFloat16>, _ vectors: UnsafePointer<Float>, _ results: UnsafeMutablePointer<Float>,
@@ -146,4 +203,9 @@ extension SIMD8 where Scalar == Float {
     /// The numbers with these bit patterns.
     @inline(__always)
     init(bits: SIMD8<UInt32>) { self = unsafeBitCast(bits, to: Lanes.self) }
+}
+
+extension cvm_softmax {
+    /// Before the first score of a row.
+    static var empty: cvm_softmax { cvm_softmax(peak: -.infinity, sum: 0) }
 }

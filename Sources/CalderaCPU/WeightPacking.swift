@@ -41,14 +41,19 @@ final class WeightPacking {
 
     // MARK: What steps ask for
 
-    /// The weight in the layout of `primitive`; layers that share a weight and a layout share the memory.
-    func pack(_ tensor: Tensor, for primitive: Primitive, _ node: Node) throws -> PackedWeight {
+    /// The weight, arranged, in the layout of `primitive`; layers that share a weight and both of these share the memory.
+    func pack(
+        _ tensor: Tensor, _ arrangement: KernelArrangement, for primitive: Primitive, _ node: Node
+    ) throws -> PackedWeight {
         let name = try weightName(tensor, node.label)
-        if let known = packedByName[name]?.first(where: { $0.primitive.hasSameWeightsLayout(as: primitive) }) {
+        if let known = packedByName[name]?.first(where: {
+            $0.arrangement == arrangement && $0.primitive.hasSameWeightsLayout(as: primitive)
+        }) {
             known.stage = max(known.stage, node.stage)
             return known
         }
-        let weight = PackedWeight(name: name, tensor: tensor, primitive: primitive, stage: node.stage)
+        let weight = PackedWeight(
+            name: name, tensor: tensor, arrangement: arrangement, primitive: primitive, stage: node.stage)
         packed.append(weight)
         packedByName[name, default: []].append(weight)
         return weight
@@ -104,8 +109,10 @@ final class WeightPacking {
     /// Bytes of the largest conversion: oneDNN packs the plan's own type.
     var stagingSize: Int {
         packed.map { weight in
-            guard let info = source(of: weight.name).info(weight.name), info.dtype != plan.dtype else { return 0 }
-            return weight.tensor.shape.count * plan.dtype.size
+            guard let info = source(of: weight.name).info(weight.name),
+                !weight.isPackedAsStored(info.dtype, plan.dtype)
+            else { return 0 }
+            return weight.count * plan.dtype.size
         }.max() ?? 0
     }
 
@@ -164,7 +171,7 @@ final class WeightPacking {
         for vector in vectors.values where names.contains(vector.name) { try fill(vector) }
         let changed = packed.filter { names.contains($0.name) }
         let resident = changed.filter { $0.memory != nil }
-        let largest = resident.map { $0.tensor.shape.count * plan.dtype.size }.max() ?? 0
+        let largest = resident.map { $0.count * plan.dtype.size }.max() ?? 0
         try withStaging(largest) { staging in
             for weight in resident {
                 if let memory = weight.memory { try pack(weight, into: memory.base, staging: staging) }
@@ -176,19 +183,19 @@ final class WeightPacking {
     /// Where a weight comes from now.
     func source(of name: String) -> any WeightSource { replacements[name] ?? source }
 
-    /// Packs a weight into memory of its size, by way of `staging` where its type is not the plan's.
+    /// Packs a weight into memory of its size, by way of `staging` where its type is not the plan's or it is arranged.
     func pack(
         _ weight: PackedWeight, into memory: UnsafeMutableRawPointer, staging: UnsafeMutableRawBufferPointer
     ) throws {
         try withElements(weight.name, weight.tensor) { bytes, dtype in
-            if dtype == plan.dtype {
+            if weight.isPackedAsStored(dtype, plan.dtype) {
                 return try weight.primitive.pack(bytes, dtype, into: memory, label: weight.name)
             }
-            let count = weight.tensor.shape.count
+            let size = weight.count * plan.dtype.size
             // Too small only where a weight was replaced by one of another type than the model's.
-            let own = try staging.count >= count * plan.dtype.size ? nil : conversionMemory(count * plan.dtype.size)
+            let own = try staging.count >= size ? nil : conversionMemory(size)
             guard let converted = own?.base ?? staging.baseAddress else { return }
-            convert(bytes, dtype, to: converted, plan.dtype, count: count)
+            weight.arrangement.write(bytes, dtype, weight.tensor.shape, to: converted, plan.dtype)
             source(of: weight.name).release(weight.name)
             try weight.primitive.pack(converted, plan.dtype, into: memory, label: weight.name)
         }

@@ -4,6 +4,7 @@ import CalderaGraph
 final class PackedWeight {
     let name: String
     let tensor: Tensor
+    let arrangement: KernelArrangement
     let primitive: Primitive
     /// Bytes, packed.
     let size: Int
@@ -15,13 +16,20 @@ final class PackedWeight {
     /// Its place in the order in which streamed weights are used.
     fileprivate var position = 0
 
-    init(name: String, tensor: Tensor, primitive: Primitive, stage: Stage) {
+    init(name: String, tensor: Tensor, arrangement: KernelArrangement, primitive: Primitive, stage: Stage) {
         self.name = name
         self.tensor = tensor
+        self.arrangement = arrangement
         self.primitive = primitive
         self.stage = stage
         size = primitive.weightsSize
     }
+
+    /// Elements that are packed.
+    var count: Int { arrangement.count(tensor.shape.count) }
+
+    /// Whether oneDNN packs the file's own bytes, if they are of the type `stored`.
+    func isPackedAsStored(_ stored: DType, _ dtype: DType) -> Bool { arrangement == .stored && stored == dtype }
 
     /// Where the primitive finds it once `load` has been called.
     var address: UnsafeRawPointer? { (memory ?? slot?.memory).map { UnsafeRawPointer($0.base) } }

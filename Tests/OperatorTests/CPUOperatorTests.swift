@@ -56,35 +56,67 @@ import Testing
         for (found, wanted) in zip(results[0], results[1]) { #expect(abs(found - wanted) <= bound * largest) }
     }
 
-    /// An enlarged picture too large for one band of rows.
-    @Test func enlargesInBands() throws {
-        let graph = Graph(dtype: .float32)
-        let source = graph.input("source", [2, 72, 128, 64], .float32)
-        let large = try graph.upsampleNearest(source, height: 287, width: 256, label: "enlargement")
-        let convolved = try graph.convolution(
-            large, weight: graph.weight("kernel", [3, 64, 3, 3]), bias: nil, padding: Padding(1), label: "convolution")
-        graph.output("enlarged", large)
-        graph.output("result", convolved)
-        let fused = Graph(dtype: .float32)
-        let same = fused.input("source", [2, 72, 128, 64], .float32)
-        fused.output(
-            "result",
-            try fused.convolution(
-                fused.upsampleNearest(same, height: 287, width: 256, label: "enlargement"),
-                weight: fused.weight("kernel", [3, 64, 3, 3]), bias: nil, padding: Padding(1), label: "convolution"))
-        let weights = MemoryWeights(["kernel": HostTensor([3, 64, 3, 3], (0..<1728).map { Float($0 % 13 - 6) / 64 })])
-        let contents = HostTensor(source.shape, (0..<source.shape.count).map { Float($0 % 37 - 18) / 32 })
-        let results = try [graph, fused].map { graph in
-            let plan = try Planner.plan(graph, limits: backend.limits)
+    /// Enlarged pictures too large for one band of rows: [height, width, channels] of the source, the size that it gets
+    /// and the channels of the result. The last two have twice the source's size.
+    @Test(arguments: [
+        ([72, 128, 64], [287, 256], 3), ([150, 128, 8], [300, 256], 72), ([9, 5, 8], [18, 10], 24),
+    ])
+    func enlargesInBands(extents: [Int], size: [Int], results: Int) throws {
+        let shape: Shape = [2, extents[0], extents[1], extents[2]]
+        let kernel: Shape = [results, extents[2], 3, 3]
+        func build(storesEnlarged: Bool) throws -> Graph {
+            let graph = Graph(dtype: .float32)
+            let source = graph.input("source", shape, .float32)
+            let large = try graph.upsampleNearest(source, height: size[0], width: size[1], label: "enlargement")
+            let convolved = try graph.convolution(
+                large, weight: graph.weight("kernel", kernel), bias: nil, padding: Padding(1), label: "convolution")
+            if storesEnlarged { graph.output("enlarged", large) }
+            graph.output("result", convolved)
+            return graph
+        }
+        let weights = MemoryWeights([
+            "kernel": HostTensor(kernel, (0..<kernel.count).map { Float($0 % 13 - 6) / 64 })
+        ])
+        let contents = HostTensor(shape, (0..<shape.count).map { Float($0 % 37 - 18) / 32 })
+        let found = try [true, false].map { storesEnlarged in
+            let plan = try Planner.plan(try build(storesEnlarged: storesEnlarged), limits: backend.limits)
             let executable = try backend.compile(plan, weights: weights)
             try executable.write("source", contents)
             try executable.run(.prompt)
             return try executable.read("result").floats
         }
-        for (left, right) in zip(results[0], results[1]) where abs(left - right) > 1e-4 {
+        for (left, right) in zip(found[0], found[1]) where abs(left - right) > 1e-4 {
             Issue.record("\(left) is not \(right)")
             break
         }
+    }
+
+    /// More keys than one block has. The largest score of a row lies in any block, so what was computed before it is
+    /// rescaled.
+    @Test(arguments: [DType.float32, .bfloat16], [false, true])
+    func attendsBlockByBlock(dtype: DType, causal: Bool) throws {
+        if dtype == .bfloat16, !backend.supports(.bf16) { return }
+        let tokens = 2300
+        let graph = Graph(dtype: dtype)
+        let inputs = ["query", "key", "value"].map { graph.input($0, [1, tokens, 16], dtype) }
+        graph.output(
+            "result",
+            try graph.attention(
+                query: inputs[0], key: inputs[1], value: inputs[2], heads: 2, causal: causal, label: "attention"))
+        let plan = try Planner.plan(graph, limits: backend.limits)
+        let results = try [backend as any Backend, NaiveBackend()].map { backend in
+            let executable = try backend.compile(plan, weights: MemoryWeights([:]))
+            for (index, name) in ["query", "key", "value"].enumerated() {
+                let values = (0..<tokens * 16).map { Float($0 * (2 * index + 7) % 61 - 30) / 16 }
+                try executable.write(name, HostTensor([1, tokens, 16], values))
+            }
+            try executable.run(.prompt)
+            return try executable.read("result").floats
+        }
+        let bound: Float = dtype == .float32 ? 1e-5 : 1.5e-2
+        let largest = results[1].map(abs).max() ?? 0
+        let difference = zip(results[0], results[1]).map { abs($0 - $1) }.max() ?? 0
+        #expect(difference <= bound * largest)
     }
 
     @Test func refusesFp16PlansWithARemedy() throws {

@@ -15,10 +15,18 @@ extern "C" {
 
 typedef enum { CVM_IDENTITY, CVM_SILU, CVM_GELU, CVM_QUICK_GELU, CVM_RELU, CVM_TANH } cvm_function;
 
-// Writes e^(scale * (x - max x)) for `count` scores and returns the sum of what was computed, before rounding.
-// The relative error of a power is below 2e-7.
-float cvm_exponentiate_f32(const float *scores, float *powers, size_t count, float scale);
-float cvm_exponentiate_bf16(const float *scores, uint16_t *powers, size_t count, float scale);
+// What is known of a row whose softmax is computed block by block: the largest score so far, at first minus infinity, and
+// the sum of the powers so far, at first 0.
+typedef struct {
+    float peak, sum;
+} cvm_softmax;
+
+// Writes e^(scale * (x - peak)) for the next `count` scores of a row, where `peak` is the largest score up to the end of
+// them, and adds what was computed, before rounding, to the sum. Returns the factor by which this peak changes what was
+// computed with the one before; the sum has been multiplied by it. The relative error of a power is below 2e-7.
+// (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018, algorithm 3.)
+float cvm_exponentiate_f32(const float *scores, float *powers, size_t count, float scale, cvm_softmax *row);
+float cvm_exponentiate_bf16(const float *scores, uint16_t *powers, size_t count, float scale, cvm_softmax *row);
 
 // The greatest magnitude among `count` numbers, as its bits, whose order is that of magnitudes: infinities come after
 // every number and NaNs after them.
@@ -43,6 +51,26 @@ void cvm_gate_bf16(const uint16_t *source, const uint16_t *gate, uint16_t *desti
 // silu(gate) * source.
 void cvm_swiglu_f32(const float *gate, const float *source, float *destination, size_t count);
 void cvm_swiglu_bf16(const uint16_t *gate, const uint16_t *source, uint16_t *destination, size_t count);
+
+// sums[c] = the sum over rows of source[row, c], and of (source[row, c] - means[c])^2; rows are dense. Each column is added
+// up in the order of its rows, so that its bits depend on nothing else.
+void cvm_column_sums_f32(const float *source, float *sums, size_t rows, size_t channels);
+void cvm_column_sums_bf16(const uint16_t *source, float *sums, size_t rows, size_t channels);
+void cvm_column_deviations_f32(const float *source, const float *means, float *sums, size_t rows, size_t channels);
+void cvm_column_deviations_bf16(
+    const uint16_t *source, const float *means, float *sums, size_t rows, size_t channels);
+
+// (x - mean) / sqrt(variance + epsilon) * weight + bias, with the mean and the variance of the row.
+void cvm_layer_norm_f32(
+    const float *source, const float *weight, const float *bias, float *destination, size_t count, float epsilon);
+void cvm_layer_norm_bf16(
+    const uint16_t *source, const float *weight, const float *bias, uint16_t *destination, size_t count,
+    float epsilon);
+
+// x / sqrt(mean of squares + epsilon) * weight.
+void cvm_rms_norm_f32(const float *source, const float *weight, float *destination, size_t count, float epsilon);
+void cvm_rms_norm_bf16(
+    const uint16_t *source, const float *weight, uint16_t *destination, size_t count, float epsilon);
 
 // A matrix and the few vectors that it is multiplied with. Strides count elements from one row to the next.
 typedef struct {

@@ -1,0 +1,64 @@
+import CalderaGraph
+
+/// What becomes of a weight's elements before oneDNN packs them.
+enum KernelArrangement: Hashable {
+    /// Rows of a result of twice the source's height.
+    enum Parity: CaseIterable {
+        case even
+        case odd
+    }
+
+    /// They stay as the file has them.
+    case stored
+    /// [N, C, 3, 3] -> [2N, C, 2, 2], the sums that `DoubledConvolution` wants: first the odd columns of all N channels,
+    /// then the even ones. Summed in fp32.
+    case doubled(Parity)
+
+    /// Elements that come out of `count`.
+    func count(_ count: Int) -> Int {
+        switch self {
+        case .stored: count
+        case .doubled: count / 9 * 8
+        }
+    }
+
+    /// Writes the arranged elements of a weight, changed to the type `dtype`.
+    func write(
+        _ source: UnsafeRawPointer, _ stored: DType, _ shape: Shape, to destination: UnsafeMutableRawPointer,
+        _ dtype: DType
+    ) {
+        guard case .doubled(let parity) = self else {
+            return convert(source, stored, to: destination, dtype, count: shape.count)
+        }
+        let (results, channels) = (shape[0], shape[1])
+        Parallel.run(results) { _, index in
+            withUnsafeTemporaryAllocation(of: Float.self, capacity: channels * 17) { buffer in
+                guard let kernels = buffer.baseAddress else { return }
+                let sums = kernels + channels * 9
+                // Conversions are not spread again inside the team.
+                convert(
+                    source + index * channels * 9 * stored.size, stored, to: kernels, .float32, count: channels * 9)
+                for channel in 0..<channels {
+                    let kernel = kernels + channel * 9
+                    let rows = parity == .even ? (kernel, kernel + 3, kernel + 6) : (kernel + 6, kernel + 3, kernel)
+                    // One source row under a single kernel row, the other under two.
+                    let (single, double) = parity == .even ? (0, 2) : (2, 0)
+                    for column in 0..<3 { rows.1[column] += rows.2[column] }
+                    let (odd, even) = (sums + channel * 4, sums + (channels + channel) * 4)
+                    for (place, row) in [(single, rows.0), (double, rows.1)] {
+                        odd[place] = row[0] + row[1]
+                        odd[place + 1] = row[2]
+                        even[place] = row[0]
+                        even[place + 1] = row[1] + row[2]
+                    }
+                }
+                for (half, place) in [(sums, index), (sums + channels * 4, results + index)] {
+                    convert(
+                        half, .float32, to: destination + place * channels * 4 * dtype.size, dtype,
+                        count: channels * 4)
+                }
+            }
+            return 0
+        }
+    }
+}
