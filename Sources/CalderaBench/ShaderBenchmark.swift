@@ -52,7 +52,7 @@ package struct ShaderBenchmark {
         var places: [Place] = []
         for (shape, count) in try benchmark.shapes() {
             var known: Set<String> = []
-            for case let variant as VulkanBackend in benchmark.variants(shape) {
+            for case let variant as VulkanBackend in try benchmark.variants(shape) {
                 let plan = try shape.plan(copies: 1, limits: variant.limits)
                 guard let node = plan.promptNodes.first, known.insert(variant.describe(node, in: plan)).inserted else {
                     continue

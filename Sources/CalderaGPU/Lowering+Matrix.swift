@@ -24,17 +24,14 @@ extension Lowering {
     func matmul(_ node: Node, _ epilogue: Epilogue) throws -> Dispatch {
         let inner = node.inputs[0].shape.channels
         let product = try self.product(node, epilogue, inner: inner, packing: .plain)
-        if takesRows(product) { return rowProduct(product, node, epilogue) }
+        if takesRows(product.rows) { return rowProduct(product, node, epilogue) }
         return dispatch(product, kernel: "gemm", node, epilogue, numbers: [])
     }
 
     func convolution(_ node: Node, _ convolution: Convolution, _ epilogue: Epilogue) throws -> Dispatch {
         let source = node.inputs[0].shape
         let padding = convolution.padding
-        let isProduct =
-            convolution.kernelHeight == 1 && convolution.kernelWidth == 1 && convolution.stride == 1
-            && padding == Padding(0) && convolution.enlarged == nil
-        if isProduct { return try matmul(node, epilogue) }
+        if convolution.isProduct { return try matmul(node, epilogue) }
         let product = try self.product(node, epilogue, inner: source.channels, packing: .channelsLast)
         let numbers: [Int] = [
             source[1], source[2], convolution.enlarged?.height ?? source[1], convolution.enlarged?.width ?? source[2],
@@ -62,8 +59,8 @@ extension Lowering {
     private static let mostRows = 8
 
     /// Few rows, as the step stage of an incremental plan has them, are bound by reading the weight.
-    private func takesRows(_ product: Product) -> Bool {
-        plan.isIncremental && product.rows <= Lowering.mostRows && matrixTile == nil
+    func takesRows(_ rows: Int) -> Bool {
+        plan.isIncremental && rows <= Lowering.mostRows && choices.pinned == nil
     }
 
     /// A workgroup makes a column of the result, or several side by side on devices that have many lanes.
@@ -88,12 +85,19 @@ extension Lowering {
                 + (epilogue.parts.isEmpty ? "" : " " + epilogue.parts.joined(separator: "+")))
     }
 
+    private func matrixTile(_ node: Node) -> MatrixTile {
+        let work = MatrixWork(node)
+        let choice = TunedShape(node).flatMap { shape in
+            choices.matrixTile(shape, work.dtype) { MatrixTile.candidates(for: work, on: device) }
+        }
+        return choice ?? .choose(rows: work.rows, columns: work.columns, work.dtype, on: device)
+    }
+
     private func dispatch(
         _ product: Product, kernel: String, _ node: Node, _ epilogue: Epilogue, numbers: [Int]
     ) -> Dispatch {
         let dtype = node.output.dtype
-        let pinned = matrixTile.flatMap { $0.supports(dtype) ? $0 : nil }
-        let tile = pinned ?? .choose(rows: product.rows, columns: product.columns, dtype, on: device)
+        let tile = matrixTile(node)
         let vectorK = allowsRuns(
             of: tile.loadWidth, [product.source, product.weight], dtype, extents: [product.inner])
         let vectorN = allowsFours([product.result] + product.extras, dtype, extents: [product.columns])

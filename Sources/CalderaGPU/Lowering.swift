@@ -7,8 +7,8 @@ struct Lowering {
     let device: VulkanDeviceInfo
     let plan: Plan
     let memory: any OperandSource
-    /// A tiling to use for every matrix that it supports, in place of the choice by shape.
-    var matrixTile: MatrixTile?
+    /// Which variants kernels are run in.
+    var choices = KernelChoices()
 
     /// The kernels of a node, in order.
     func dispatches(for node: Node) throws -> [Dispatch] {

@@ -103,6 +103,11 @@ package struct MatrixTile: Sendable, Hashable, CustomStringConvertible {
         return [.broadcast(16, 4 * lanes, lanes: lanes)] + tiles
     }
 
+    /// Those that can run a product.
+    static func candidates(for work: MatrixWork, on device: VulkanDeviceInfo) -> [MatrixTile] {
+        candidates(on: device).filter { $0.supports(work.dtype) }
+    }
+
     /// Whether the core multiplies elements of that type.
     package func supports(_ dtype: DType) -> Bool { core != .cooperative || dtype == .float16 }
 
@@ -154,5 +159,26 @@ package struct MatrixTile: Sendable, Hashable, CustomStringConvertible {
     package var description: String {
         let size = core == .broadcast ? "\(rows)x\(columns)" : "\(rows)x\(columns)x\(depth)"
         return size + (matrix.map { " of \($0.rows)x\($0.columns)x\($0.depth)" } ?? "")
+    }
+}
+
+/// The extents of a product, or of a convolution as one.
+struct MatrixWork {
+    let rows: Int
+    let columns: Int
+    /// Terms of each sum.
+    let depth: Int
+    let dtype: DType
+
+    /// Of a product or a convolution.
+    init(_ node: Node) {
+        let shape = node.output.shape
+        (rows, columns, dtype) = (shape.rows, shape.channels, node.output.dtype)
+        let channels = node.inputs[0].shape.channels
+        if case .convolution(let convolution, _) = node.op {
+            depth = channels * convolution.kernelHeight * convolution.kernelWidth
+        } else {
+            depth = channels
+        }
     }
 }
