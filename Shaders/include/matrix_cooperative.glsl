@@ -55,7 +55,7 @@ uvec4 loadEight(Values values, uint start, uint k) {
 void main() {
     uint thread = gl_LocalInvocationIndex;
     uint tilesAcross = (push.columns + TILE_COLUMNS - 1) / TILE_COLUMNS;
-    uint tile = workgroupIndex();
+    uint tile = workgroupTile(tilesAcross * ((push.rows + TILE_ROWS - 1) / TILE_ROWS));
     uint firstRow = tile / tilesAcross * TILE_ROWS;
     uint firstColumn = tile % tilesAcross * TILE_COLUMNS;
     // The same for the whole workgroup, so no barrier is missed.
@@ -74,15 +74,16 @@ void main() {
 
     // Each round loads a slice into registers, multiplies the one before while the loads are under way, and stores.
     uint tapCount = taps();
-    uint slices = tapCount * ((push.inner + TILE_K - 1) / TILE_K);
-    uint tap = 0;
-    uint k = 0;
+    uint slicesOfTap = (push.inner + TILE_K - 1) / TILE_K;
+    uvec2 mine = partOf(tapCount * slicesOfTap);
+    uint tap = mine.x / slicesOfTap;
+    uint k = mine.x % slicesOfTap * TILE_K;
     uint starts[SOURCE_LOADS];
-    for (uint slice = 0; slice <= slices; slice++) {
+    for (uint slice = mine.x; slice <= mine.y; slice++) {
         uvec4 sourceNext[SOURCE_LOADS];
         uvec4 weightNext[WEIGHT_LOADS];
-        if (slice < slices) {
-            if (k == 0) {
+        if (slice < mine.y) {
+            if (k == 0 || slice == mine.x) {
                 [[unroll]] for (uint i = 0; i < SOURCE_LOADS; i++) starts[i] = rowStart(sourceRows[i], tap);
             }
             [[unroll]] for (uint i = 0; i < SOURCE_LOADS; i++) {
@@ -100,7 +101,7 @@ void main() {
                 tap++;
             }
         }
-        if (slice > 0) {
+        if (slice > mine.x) {
             uint source = (slice - 1) % 2 * SOURCE_SIZE + subgroupRow * PITCH;
             uint weight = (slice - 1) % 2 * WEIGHT_SIZE + subgroupColumn * PITCH;
             [[unroll]] for (uint step = 0; step < EIGHTS; step += K / 8) {
@@ -121,7 +122,7 @@ void main() {
                 }
             }
         }
-        if (slice < slices) {
+        if (slice < mine.y) {
             [[unroll]] for (uint i = 0; i < SOURCE_LOADS; i++) {
                 uint slot = i * THREADS + thread;
                 if (slot < TILE_ROWS * EIGHTS) {

@@ -57,7 +57,7 @@ package struct ShaderBenchmark {
                 guard let node = plan.promptNodes.first, known.insert(variant.describe(node, in: plan)).inserted else {
                     continue
                 }
-                places += try variant.kernels(of: node, in: plan).map {
+                places += try variant.kernels(of: node, in: plan).filter { !$0.isPart }.map {
                     Place(shape: shape, count: count, backend: variant, use: $0)
                 }
             }

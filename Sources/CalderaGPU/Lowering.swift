@@ -14,8 +14,8 @@ struct Lowering {
     func dispatches(for node: Node) throws -> [Dispatch] {
         try check(node)
         switch node.op {
-        case .matmul(let epilogue): return [try matmul(node, epilogue)]
-        case .convolution(let convolution, let epilogue): return [try self.convolution(node, convolution, epilogue)]
+        case .matmul(let epilogue): return try matmul(node, epilogue)
+        case .convolution(let convolution, let epilogue): return try self.convolution(node, convolution, epilogue)
         case .groupNorm(let groups, let epsilon, let activation):
             return try groupNorm(node, groups: groups, epsilon: epsilon, activation)
         case .layerNorm(let epsilon): return [try layerNorm(node, epsilon: epsilon)]

@@ -26,6 +26,15 @@ package struct MatrixTile: Sendable, Hashable, CustomStringConvertible {
     package let threads: Int
     /// Of the cooperative core alone.
     package internal(set) var matrix: CooperativeMatrix?
+    /// Workgroups that share a tile's sums, each with a part of their terms.
+    package private(set) var parts = 1
+
+    /// The same with that many parts: more workgroups where few tiles have long sums.
+    package func divided(into parts: Int) -> MatrixTile {
+        var tile = self
+        tile.parts = parts
+        return tile
+    }
 
     /// A tile through shared memory; `threadRows` x `threadColumns` results for each thread, both multiples of 4.
     package static func shared(_ rows: Int, _ columns: Int, _ depth: Int, _ threadRows: Int, _ threadColumns: Int)
@@ -103,10 +112,28 @@ package struct MatrixTile: Sendable, Hashable, CustomStringConvertible {
         return [.broadcast(16, 4 * lanes, lanes: lanes)] + tiles
     }
 
-    /// Those that can run a product.
+    /// Those that can run a product, then those with their sums divided where that makes work for a larger device.
     static func candidates(for work: MatrixWork, on device: VulkanDeviceInfo) -> [MatrixTile] {
-        candidates(on: device).filter { $0.supports(work.dtype) }
+        let whole = candidates(on: device).filter { $0.supports(work.dtype) }
+        // Software drivers take so long for the others that no division could make up for it.
+        let divisible = whole.filter { device.kind != .software || $0.core == .broadcast }
+        return whole + divisible.flatMap { tile in divisions.map { tile.divided(into: $0) } }.filter { $0.suits(work) }
     }
+
+    private static let divisions = [2, 4, 8, 16]
+    /// Workgroups that fill the largest GPU several times over.
+    private static let plenty = 1024
+    /// Bytes of fp32 sums beyond which their way through memory costs more than idle processors do.
+    private static let largestPartialSums = 64 << 20
+
+    /// Whether dividing the sums may pay: each part stays long, the workgroups are few, and so are the sums.
+    private func suits(_ work: MatrixWork) -> Bool {
+        groups(rows: work.rows, columns: work.columns) * parts <= MatrixTile.plenty
+            && work.depth >= 256 * parts && partialBytes(work) <= MatrixTile.largestPartialSums
+    }
+
+    /// Bytes of the parts' sums.
+    func partialBytes(_ work: MatrixWork) -> Int { 4 * parts * work.rows * work.columns }
 
     /// Whether the core multiplies elements of that type.
     package func supports(_ dtype: DType) -> Bool { core != .cooperative || dtype == .float16 }
@@ -159,6 +186,7 @@ package struct MatrixTile: Sendable, Hashable, CustomStringConvertible {
     package var description: String {
         let size = core == .broadcast ? "\(rows)x\(columns)" : "\(rows)x\(columns)x\(depth)"
         return size + (matrix.map { " of \($0.rows)x\($0.columns)x\($0.depth)" } ?? "")
+            + (parts > 1 ? " in \(parts) parts" : "")
     }
 }
 
