@@ -17,6 +17,8 @@ public struct DeviceReport: Codable, Sendable {
     public let fp16Storage: Bool
     public let bf16: Bool
     public let cooperativeMatrixShapes: [String]
+    /// The kinds of VK_NV_cooperative_matrix2 that Caldera's kernels can use.
+    public let flexibleMatrices: [String]
     public let subgroupSize: Int?
     public let sharedMemoryBytes: Int?
     public let largestAllocationBytes: Int?
@@ -64,6 +66,7 @@ public enum Devices {
             index: device.index, name: info.name, type: name(of: info.kind), driver: info.driver,
             apiVersion: info.apiVersion, memoryBytes: info.memory, fp16Arithmetic: info.float16Arithmetic,
             fp16Storage: info.float16Storage, bf16: false, cooperativeMatrixShapes: info.cooperativeMatrixShapes,
+            flexibleMatrices: info.flexibleMatrices.map(\.description),
             subgroupSize: info.subgroupSize, sharedMemoryBytes: info.sharedMemory,
             largestAllocationBytes: info.largestAllocation, tunedShapes: tuned.count,
             tuning: tuned.warning ?? (tuned.count > 0 ? tuned.path : nil), unusableReason: info.unusableReason)
@@ -75,7 +78,8 @@ public enum Devices {
             index: nil, name: "cpu", type: "processor",
             driver: backend.map { "oneDNN \($0.libraryVersion), \($0.threads) threads" } ?? "oneDNN", apiVersion: nil,
             memoryBytes: backend?.availableMemory ?? 0, fp16Arithmetic: false, fp16Storage: false,
-            bf16: backend?.supports(.bf16) ?? false, cooperativeMatrixShapes: [], subgroupSize: nil,
+            bf16: backend?.supports(.bf16) ?? false, cooperativeMatrixShapes: [], flexibleMatrices: [],
+            subgroupSize: nil,
             sharedMemoryBytes: nil, largestAllocationBytes: nil, tunedShapes: nil, tuning: nil, unusableReason: nil)
     }
 

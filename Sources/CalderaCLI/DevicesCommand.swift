@@ -40,6 +40,8 @@ struct DevicesCommand: ParsableCommand {
         if device.index != nil {
             let shapes = device.cooperativeMatrixShapes
             table.add("cooperative matrices", shapes.isEmpty ? "none" : shapes.joined(separator: ", "))
+            let kinds = device.flexibleMatrices
+            table.add("flexible matrices", kinds.isEmpty ? "none" : kinds.joined(separator: ", "))
         }
         if let size = device.subgroupSize { table.add("subgroup size", "\(size)") }
         if let bytes = device.sharedMemoryBytes { table.add("shared memory", Units.bytes(bytes)) }

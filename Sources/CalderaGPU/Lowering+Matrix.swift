@@ -135,7 +135,7 @@ extension Lowering {
         return Dispatch(
             kernel: variant(run.kernel + tile.core.suffix, dtype),
             constants: tile.constants + [vectorK.constant, vectorN.constant] + epilogue.constants
-                + [UInt32(tile.parts)],
+                + tile.lastConstants,
             subgroupSize: tile.subgroupSize, push: PushConstants(run.operands, run.numbers),
             groups: tile.groups(rows: product.rows, columns: product.columns) * tile.parts,
             reads: [product.source, product.weight] + run.extras, writes: [run.result], detail: "\(tile)" + ending)
