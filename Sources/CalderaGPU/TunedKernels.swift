@@ -56,10 +56,10 @@ package final class TunedKernels {
     func keep(_ variant: KernelVariant, for shape: TunedShape) {
         choices[shape.description] = variant.description
         guard let path else { return }
-        let others = (try? read()) ?? [:]
+        let others = (try? read() ?? [:]) ?? [:]
         let contents = Contents(
             format: TunedKernels.format, device: device.name, driver: device.driver, identity: identity,
-            kernels: kernels, choices: (others ?? [:]).merging(choices) { $1 })
+            kernels: kernels, choices: others.merging(choices) { $1 })
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         guard let data = try? encoder.encode(contents) else { return }
