@@ -4,6 +4,9 @@
 // convolution, whose weight is packed as [column][kernel row][kernel column][channel]. A kernel file is a source (where
 // the elements of a row lie: gemm_source.glsl, conv_source.glsl) and a core (how the sum is tiled: matrix_tile.glsl,
 // matrix_broadcast.glsl, matrix_cooperative.glsl). Specialization constants 0 to 7 belong to the core.
+//
+// Where few tiles have long sums, PARTS workgroups share a tile: each sums its part of k in fp32, and
+// gemm/merge_parts.comp adds the parts in their order, always the same, and finishes.
 #include "types.glsl"
 #include "activation.glsl"
 
@@ -17,6 +20,8 @@ layout(constant_id = 10) const bool BIAS = false;
 layout(constant_id = 11) const bool ROW_BIAS = false;
 layout(constant_id = 12) const uint ACTIVATION = ACTIVATION_NONE;
 layout(constant_id = 13) const bool RESIDUAL = false;
+// Above 1 `result` is fp32 [PARTS, rows, columns].
+layout(constant_id = 14) const uint PARTS = 1;
 
 layout(push_constant) uniform Push {
     Values source;
@@ -35,6 +40,23 @@ layout(push_constant) uniform Push {
 
 const uint NOWHERE = 0xffffffffu;
 
+// Which part of the sums the workgroup makes.
+uint part = 0;
+
+// The workgroup's tile; behind the last part one that lies behind all rows.
+uint workgroupTile(uint tiles) {
+    uint index = workgroupIndex();
+    if (PARTS == 1) return index;
+    part = index / tiles;
+    return part < PARTS ? index % tiles : tiles;
+}
+
+// Of `count` slices of the sums, all taps' one behind the other, the first of the workgroup's part and the one behind
+// its last.
+uvec2 partOf(uint count) {
+    return PARTS == 1 ? uvec2(0, count) : uvec2(count * part / PARTS, count * (part + 1) / PARTS);
+}
+
 // Four k of a row that starts at element `start`; zeros outside.
 vec4 loadFour(Values values, uint start, uint k) {
     if (start == NOWHERE) return vec4(0);
@@ -48,6 +70,10 @@ vec4 loadFour(Values values, uint start, uint k) {
 
 void finish(uint row, uint column, float sum) {
     uint index = row * push.columns + column;
+    if (PARTS > 1) {
+        Floats(push.result).at[part * push.rows * push.columns + index] = sum;
+        return;
+    }
     if (BIAS) sum += float(push.bias.at[column]);
     if (ROW_BIAS) sum += float(push.rowBias.at[row / push.rowsPerBias * push.columns + column]);
     sum = activate(ACTIVATION, sum);
@@ -57,6 +83,10 @@ void finish(uint row, uint column, float sum) {
 
 void finish4(uint row, uint column, vec4 sum) {
     uint index = row * push.columns + column;
+    if (PARTS > 1) {
+        Floats4(push.result).at[(part * push.rows * push.columns + index) / 4] = sum;
+        return;
+    }
     if (BIAS) sum += load4(push.bias, column);
     if (ROW_BIAS) sum += load4(push.rowBias, row / push.rowsPerBias * push.columns + column);
     [[unroll]] for (uint i = 0; i < 4; i++) sum[i] = activate(ACTIVATION, sum[i]);

@@ -20,7 +20,7 @@ vec4 loadLane(Values values, uint start, uint k) {
 void main() {
     uint lane = gl_SubgroupInvocationID;
     uint tilesAcross = (push.columns + TILE_COLUMNS - 1) / TILE_COLUMNS;
-    uint tile = workgroupIndex();
+    uint tile = workgroupTile(tilesAcross * ((push.rows + TILE_ROWS - 1) / TILE_ROWS));
     uint firstRow = tile / tilesAcross * TILE_ROWS;
     uint firstColumn = tile % tilesAcross * TILE_COLUMNS;
     if (firstRow >= push.rows) return;
@@ -31,7 +31,9 @@ void main() {
     [[unroll]] for (uint i = 0; i < TILE_ROWS * COLUMNS; i++) sums[i] = 0.0;
 
     uint tapCount = taps();
-    for (uint tap = 0; tap < tapCount; tap++) {
+    uint slices = (push.inner + 3) / 4;
+    uvec2 mine = partOf(tapCount * slices);
+    for (uint tap = mine.x / slices; tap * slices < mine.y; tap++) {
         uint sourceStarts[ROW_LOADS];
         [[unroll]] for (uint i = 0; i < ROW_LOADS; i++) sourceStarts[i] = rowStart(sourceRows[i], tap);
         uint weightStarts[COLUMNS];
@@ -40,7 +42,9 @@ void main() {
             uint column = min(firstColumn + j * LANES + lane, push.columns - 1);
             weightStarts[j] = (column * tapCount + tap) * push.inner;
         }
-        for (uint k = 0; k < push.inner; k += 4) {
+        uint first = max(mine.x, tap * slices) - tap * slices;
+        uint last = min(mine.y - tap * slices, slices);
+        for (uint k = first * 4; k < last * 4; k += 4) {
             vec4 left[ROW_LOADS];
             vec4 right[COLUMNS];
             [[unroll]] for (uint i = 0; i < ROW_LOADS; i++) left[i] = loadLane(push.source, sourceStarts[i], k);

@@ -2,10 +2,17 @@
 // TILE_COLUMNS of the result, divided among DOWN x ACROSS subgroups, each of which holds its part as matrices of M x N.
 // Slices of TILE_K lie in shared memory as they do in the tensors, k innermost; there are two, so that one is filled
 // while the other is multiplied. Which sizes there are, the device says; the host chooses.
+//
+// With FLEXIBLE defined it is the core for VK_NV_cooperative_matrix2: a subgroup's part, or with SCOPE that of the whole
+// workgroup, is one matrix (M is TILE_ROWS / DOWN, N is TILE_COLUMNS / ACROSS), whose elements are finished where they
+// lie.
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #extension GL_KHR_memory_scope_semantics : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_cooperative_matrix : require
+#if defined(FLEXIBLE)
+#extension GL_NV_cooperative_matrix2 : require
+#endif
 
 layout(constant_id = 0) const uint THREADS = 128;
 layout(constant_id = 1) const uint TILE_ROWS = 64;  // a multiple of DOWN x M
@@ -16,6 +23,13 @@ layout(constant_id = 5) const uint N = 16;  // a multiple of 4
 layout(constant_id = 6) const uint K = 16;  // a multiple of 8
 layout(constant_id = 7) const uint SUBGROUPS = 34;  // 16 x DOWN + ACROSS
 
+#if defined(FLEXIBLE)
+layout(constant_id = 15) const uint SCOPE = gl_ScopeSubgroup;
+#else
+const uint SCOPE = gl_ScopeSubgroup;
+#endif
+
+// In workgroup scope 1 and 1.
 const uint DOWN = SUBGROUPS / 16;
 const uint ACROSS = SUBGROUPS % 16;
 const uint LANES = THREADS / (DOWN * ACROSS);
@@ -33,8 +47,10 @@ const uint RESULT_PITCH = N / 4 + 1;
 
 shared uvec4 sourceTiles[2 * SOURCE_SIZE];
 shared uvec4 weightTiles[2 * WEIGHT_SIZE];
+#if !defined(FLEXIBLE)
 // Where a subgroup turns one matrix of sums, whose elements lie with lanes as the device likes, into rows and columns.
 shared vec4 results[DOWN * ACROSS * M * RESULT_PITCH];
+#endif
 
 layout(buffer_reference, std430, buffer_reference_align = 16) buffer Eights { uvec4 at[]; };
 
@@ -52,10 +68,22 @@ uvec4 loadEight(Values values, uint start, uint k) {
     return eight;
 }
 
+#if defined(FLEXIBLE)
+// Stores an element of the matrix that starts at `firstRow` and `firstColumn` of the result.
+float finishElement(
+    const in uint row, const in uint column, const in float sum, const in uint firstRow, const in uint firstColumn
+) {
+    if (firstRow + row < push.rows && firstColumn + column < push.columns) {
+        finish(firstRow + row, firstColumn + column, sum);
+    }
+    return sum;
+}
+#endif
+
 void main() {
     uint thread = gl_LocalInvocationIndex;
     uint tilesAcross = (push.columns + TILE_COLUMNS - 1) / TILE_COLUMNS;
-    uint tile = workgroupIndex();
+    uint tile = workgroupTile(tilesAcross * ((push.rows + TILE_ROWS - 1) / TILE_ROWS));
     uint firstRow = tile / tilesAcross * TILE_ROWS;
     uint firstColumn = tile % tilesAcross * TILE_COLUMNS;
     // The same for the whole workgroup, so no barrier is missed.
@@ -65,24 +93,26 @@ void main() {
     [[unroll]] for (uint i = 0; i < SOURCE_LOADS; i++) {
         sourceRows[i] = sourceRow(firstRow + (i * THREADS + thread) / EIGHTS);
     }
-    uint subgroupRow = gl_SubgroupID / ACROSS * (MATRIX_ROWS * M);
-    uint subgroupColumn = gl_SubgroupID % ACROSS * (MATRIX_COLUMNS * N);
-    coopmat<float, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator> sums[MATRIX_ROWS * MATRIX_COLUMNS];
+    uint subgroup = SCOPE == gl_ScopeWorkgroup ? 0 : gl_SubgroupID;
+    uint subgroupRow = subgroup / ACROSS * (MATRIX_ROWS * M);
+    uint subgroupColumn = subgroup % ACROSS * (MATRIX_COLUMNS * N);
+    coopmat<float, SCOPE, M, N, gl_MatrixUseAccumulator> sums[MATRIX_ROWS * MATRIX_COLUMNS];
     [[unroll]] for (uint i = 0; i < MATRIX_ROWS * MATRIX_COLUMNS; i++) {
-        sums[i] = coopmat<float, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator>(0.0);
+        sums[i] = coopmat<float, SCOPE, M, N, gl_MatrixUseAccumulator>(0.0);
     }
 
     // Each round loads a slice into registers, multiplies the one before while the loads are under way, and stores.
     uint tapCount = taps();
-    uint slices = tapCount * ((push.inner + TILE_K - 1) / TILE_K);
-    uint tap = 0;
-    uint k = 0;
+    uint slicesOfTap = (push.inner + TILE_K - 1) / TILE_K;
+    uvec2 mine = partOf(tapCount * slicesOfTap);
+    uint tap = mine.x / slicesOfTap;
+    uint k = mine.x % slicesOfTap * TILE_K;
     uint starts[SOURCE_LOADS];
-    for (uint slice = 0; slice <= slices; slice++) {
+    for (uint slice = mine.x; slice <= mine.y; slice++) {
         uvec4 sourceNext[SOURCE_LOADS];
         uvec4 weightNext[WEIGHT_LOADS];
-        if (slice < slices) {
-            if (k == 0) {
+        if (slice < mine.y) {
+            if (k == 0 || slice == mine.x) {
                 [[unroll]] for (uint i = 0; i < SOURCE_LOADS; i++) starts[i] = rowStart(sourceRows[i], tap);
             }
             [[unroll]] for (uint i = 0; i < SOURCE_LOADS; i++) {
@@ -100,17 +130,17 @@ void main() {
                 tap++;
             }
         }
-        if (slice > 0) {
+        if (slice > mine.x) {
             uint source = (slice - 1) % 2 * SOURCE_SIZE + subgroupRow * PITCH;
             uint weight = (slice - 1) % 2 * WEIGHT_SIZE + subgroupColumn * PITCH;
             [[unroll]] for (uint step = 0; step < EIGHTS; step += K / 8) {
-                coopmat<float16_t, gl_ScopeSubgroup, M, K, gl_MatrixUseA> left[MATRIX_ROWS];
+                coopmat<float16_t, SCOPE, M, K, gl_MatrixUseA> left[MATRIX_ROWS];
                 [[unroll]] for (uint i = 0; i < MATRIX_ROWS; i++) {
                     coopMatLoad(
                         left[i], sourceTiles, source + i * M * PITCH + step, PITCH, gl_CooperativeMatrixLayoutRowMajor);
                 }
                 [[unroll]] for (uint j = 0; j < MATRIX_COLUMNS; j++) {
-                    coopmat<float16_t, gl_ScopeSubgroup, K, N, gl_MatrixUseB> right;
+                    coopmat<float16_t, SCOPE, K, N, gl_MatrixUseB> right;
                     coopMatLoad(
                         right, weightTiles, weight + j * N * PITCH + step, PITCH,
                         gl_CooperativeMatrixLayoutColumnMajor);
@@ -121,7 +151,7 @@ void main() {
                 }
             }
         }
-        if (slice < slices) {
+        if (slice < mine.y) {
             [[unroll]] for (uint i = 0; i < SOURCE_LOADS; i++) {
                 uint slot = i * THREADS + thread;
                 if (slot < TILE_ROWS * EIGHTS) {
@@ -138,6 +168,13 @@ void main() {
         barrier();
     }
 
+#if defined(FLEXIBLE)
+    [[unroll]] for (uint i = 0; i < MATRIX_ROWS * MATRIX_COLUMNS; i++) {
+        coopMatPerElementNV(
+            sums[i], sums[i], finishElement, firstRow + subgroupRow + i / MATRIX_COLUMNS * M,
+            firstColumn + subgroupColumn + i % MATRIX_COLUMNS * N);
+    }
+#else
     uint staging = gl_SubgroupID * M * RESULT_PITCH;
     [[unroll]] for (uint i = 0; i < MATRIX_ROWS; i++) {
         [[unroll]] for (uint j = 0; j < MATRIX_COLUMNS; j++) {
@@ -160,4 +197,5 @@ void main() {
             subgroupBarrier();
         }
     }
+#endif
 }

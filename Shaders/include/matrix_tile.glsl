@@ -23,7 +23,7 @@ shared float weightTile[TILE_K * WEIGHT_PITCH];
 void main() {
     uint thread = gl_LocalInvocationIndex;
     uint tilesAcross = (push.columns + TILE_COLUMNS - 1) / TILE_COLUMNS;
-    uint tile = workgroupIndex();
+    uint tile = workgroupTile(tilesAcross * ((push.rows + TILE_ROWS - 1) / TILE_ROWS));
     uint firstRow = tile / tilesAcross * TILE_ROWS;
     uint firstColumn = tile % tilesAcross * TILE_COLUMNS;
     // The same for the whole workgroup, so no barrier is missed.
@@ -38,10 +38,14 @@ void main() {
     uint columnOffset = thread % COLUMN_THREADS * 4;
 
     uint tapCount = taps();
-    for (uint tap = 0; tap < tapCount; tap++) {
+    uint slices = (push.inner + TILE_K - 1) / TILE_K;
+    uvec2 mine = partOf(tapCount * slices);
+    for (uint tap = mine.x / slices; tap * slices < mine.y; tap++) {
         uint starts[SOURCE_LOADS];
         [[unroll]] for (uint i = 0; i < SOURCE_LOADS; i++) starts[i] = rowStart(sourceRows[i], tap);
-        for (uint k = 0; k < push.inner; k += TILE_K) {
+        uint first = max(mine.x, tap * slices) - tap * slices;
+        uint last = min(mine.y - tap * slices, slices);
+        for (uint k = first * TILE_K; k < last * TILE_K; k += TILE_K) {
             [[unroll]] for (uint i = 0; i < SOURCE_LOADS; i++) {
                 uint slot = i * THREADS + thread;
                 if (slot >= TILE_ROWS * FOURS) break;

@@ -19,6 +19,7 @@
 layout(buffer_reference, std430, buffer_reference_align = STORE_SIZE) buffer Values { STORE at[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4 * STORE_SIZE) buffer Values4 { STORE4 at[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) buffer Floats { float at[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) buffer Floats4 { vec4 at[]; };
 layout(buffer_reference, std430, buffer_reference_align = 2) buffer Halves { float16_t at[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) buffer Ints { int at[]; };
 

@@ -7,11 +7,22 @@ import CalderaVulkan
 package struct DeviceSelection {
     package let backend: any Backend
     package let precision: Precision
+    /// What a person should know of the device's tuned kernels: a damaged file, and the remedy.
+    package private(set) var warnings: [String] = []
 
-    /// Opens the device that a choice stands for. Throws `CalderaError` when there is none such, it is unusable, or it
-    /// cannot compute at `precision`.
-    package init(_ choice: DeviceChoice, precision wanted: Precision?) throws {
+    /// Opens the device that a choice stands for.
+    /// - Parameter tuning: where given, shapes that the device has not met are tuned before they are first used, and this
+    ///   is told what is measured.
+    /// Throws `CalderaError` when there is no such device, it is unusable, cannot compute at `precision`, or has nothing to
+    /// tune.
+    package init(
+        _ choice: DeviceChoice, precision wanted: Precision?, tuning: ((String) -> Void)? = nil
+    ) throws {
         guard let device = try DeviceSelection.vulkanDevice(choice) else {
+            if tuning != nil {
+                throw CalderaError.usage(
+                    "The processor has no kernels to tune: leave --tune out, or name a Vulkan device with --device.")
+            }
             precision = wanted ?? .fp32
             let processor = try CPUBackend()
             guard processor.supports(precision) else {
@@ -25,7 +36,12 @@ package struct DeviceSelection {
         guard precision != .bf16 else {
             throw CalderaError.usage("bf16 runs on the processor only: choose --precision fp16 or fp32 on Vulkan.")
         }
-        backend = try VulkanBackend(device: VulkanDevice(device))
+        let opened = try VulkanDevice(device)
+        let tuned = TunedKernels(opened.info, beside: opened.pipelineCache)
+        let vulkan = VulkanBackend(device: opened, tuned: tuned)
+        vulkan.tuning = tuning
+        backend = vulkan
+        warnings = [tuned.warning].compactMap { $0 }
     }
 
     /// The Vulkan device of a choice; nil for the processor.

@@ -17,9 +17,15 @@ public struct DeviceReport: Codable, Sendable {
     public let fp16Storage: Bool
     public let bf16: Bool
     public let cooperativeMatrixShapes: [String]
+    /// The kinds of VK_NV_cooperative_matrix2 that Caldera's kernels can use.
+    public let flexibleMatrices: [String]
     public let subgroupSize: Int?
     public let sharedMemoryBytes: Int?
     public let largestAllocationBytes: Int?
+    /// Shapes whose kernels have been tuned on it; nil for the processor.
+    public let tunedShapes: Int?
+    /// Where the tuned kernels are kept, or why those that lie there are left aside; nil where there are none.
+    public let tuning: String?
     /// Why Caldera cannot use it; nil when it can.
     public let unusableReason: String?
 }
@@ -55,12 +61,15 @@ public enum Devices {
 
     private static func report(_ device: VulkanPhysicalDevice) -> DeviceReport {
         let info = device.info
+        let tuned = TunedKernels(info, beside: PipelineCacheFile(identity: info.cacheIdentity))
         return DeviceReport(
             index: device.index, name: info.name, type: name(of: info.kind), driver: info.driver,
             apiVersion: info.apiVersion, memoryBytes: info.memory, fp16Arithmetic: info.float16Arithmetic,
             fp16Storage: info.float16Storage, bf16: false, cooperativeMatrixShapes: info.cooperativeMatrixShapes,
+            flexibleMatrices: info.flexibleMatrices.map(\.description),
             subgroupSize: info.subgroupSize, sharedMemoryBytes: info.sharedMemory,
-            largestAllocationBytes: info.largestAllocation, unusableReason: info.unusableReason)
+            largestAllocationBytes: info.largestAllocation, tunedShapes: tuned.count,
+            tuning: tuned.warning ?? (tuned.count > 0 ? tuned.path : nil), unusableReason: info.unusableReason)
     }
 
     private static var processor: DeviceReport {
@@ -69,8 +78,9 @@ public enum Devices {
             index: nil, name: "cpu", type: "processor",
             driver: backend.map { "oneDNN \($0.libraryVersion), \($0.threads) threads" } ?? "oneDNN", apiVersion: nil,
             memoryBytes: backend?.availableMemory ?? 0, fp16Arithmetic: false, fp16Storage: false,
-            bf16: backend?.supports(.bf16) ?? false, cooperativeMatrixShapes: [], subgroupSize: nil,
-            sharedMemoryBytes: nil, largestAllocationBytes: nil, unusableReason: nil)
+            bf16: backend?.supports(.bf16) ?? false, cooperativeMatrixShapes: [], flexibleMatrices: [],
+            subgroupSize: nil,
+            sharedMemoryBytes: nil, largestAllocationBytes: nil, tunedShapes: nil, tuning: nil, unusableReason: nil)
     }
 
     private static func name(of kind: VulkanDeviceInfo.Kind) -> String {

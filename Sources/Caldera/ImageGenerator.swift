@@ -19,23 +19,27 @@ public final class ImageGenerator {
     private let adapters: AdapterSwitch
     private let options: ModelOptions
     private let loadSeconds: Double
+    private let deviceWarnings: [String]
 
     /// Opens a model on a device.
     /// - Parameters:
     ///   - precision: nil takes fp16 on Vulkan and fp32 on the CPU.
     ///   - memoryLimit: bytes that the device's memory may be used up to; nil for all there is.
     ///   - profiler: what is told when each layer runs; every run is then a profile, which costs some time.
+    ///   - tuning: where given, the kernels of shapes that a Vulkan device has not met are tuned before they are first used,
+    ///     and kept for later processes; this is told what is measured.
     /// Throws `CalderaError` when the model or the device cannot be opened, or the device cannot compute at `precision`.
     public init(
         _ options: ModelOptions, device: DeviceChoice = .auto, precision: Precision? = nil, memoryLimit: Int? = nil,
-        profiler: Profiler? = nil
+        profiler: Profiler? = nil, tuning: ((String) -> Void)? = nil
     ) throws {
         let start = ContinuousClock.now
         self.options = options
         model = try ModelLoader.open(options)
         refiner = try ModelLoader.openRefiner(options)
         adapters = AdapterSwitch(model, options: options)
-        let selection = try DeviceSelection(device, precision: precision)
+        let selection = try DeviceSelection(device, precision: precision, tuning: tuning)
+        deviceWarnings = selection.warnings
         backend = profiler.map { ProfilingBackend(selection.backend, profiler: $0) } ?? selection.backend
         backend.memoryLimit = memoryLimit
         pipeline = try DiffusionPipeline(
@@ -76,7 +80,7 @@ public final class ImageGenerator {
         }
         return GenerationResult(
             images: collected.images, latents: HostTensor.stacked(collected.latents), timings: collected.timings,
-            warnings: resolved.warnings + adapters.warnings + collected.warnings, device: backend.name,
+            warnings: deviceWarnings + resolved.warnings + adapters.warnings + collected.warnings, device: backend.name,
             precision: pipeline.precision,
             steps: call.steps, guidanceScale: call.guidanceScale,
             scheduler: type(of: try model.parts.scheduler(for: call)).className, strength: call.source?.strength,

@@ -94,7 +94,7 @@ package struct KernelBenchmark {
         let expected = try expected(shape)
         var known: Set<String> = []
         var results: [KernelReport.Result] = []
-        for (index, variant) in variants(shape).enumerated() {
+        for (index, variant) in try variants(shape).enumerated() {
             // What the backend takes by itself comes first; it is one of the others too.
             let plan = try shape.plan(copies: 1, limits: variant.limits)
             guard let node = plan.promptNodes.first, known.insert(variant.describe(node, in: plan)).inserted else {
@@ -122,9 +122,11 @@ package struct KernelBenchmark {
     }
 
     /// The backend itself, then each other way in which it could run the shape.
-    func variants(_ shape: KernelShape) -> [any Backend] {
-        guard let vulkan = backend as? VulkanBackend, [.gemm, .conv].contains(shape.family) else { return [backend] }
-        return [vulkan] + vulkan.matrixTiles.map { vulkan.replacing(matrixTile: $0) }
+    func variants(_ shape: KernelShape) throws -> [any Backend] {
+        guard let vulkan = backend as? VulkanBackend else { return [backend] }
+        let plan = try shape.plan(copies: 1, limits: vulkan.limits)
+        let variants = plan.promptNodes.first.map { vulkan.variants(of: $0, in: plan) } ?? []
+        return [vulkan] + variants.map { vulkan.replacing($0) }
     }
 
     /// What the processor makes of the first set of operands in fp32; nil where it is the one to be measured, or would

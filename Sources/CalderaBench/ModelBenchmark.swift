@@ -19,6 +19,8 @@ package struct ModelBenchmark {
         package var precision: Precision?
         /// Device bytes.
         package var memoryLimit: Int?
+        /// Whether shapes that the device has not met are tuned first.
+        package var tunes = false
         /// As it was typed.
         package var command: [String] = []
 
@@ -31,11 +33,14 @@ package struct ModelBenchmark {
     private let plans: PipelinePlans
     private let request: PipelineRequest
 
-    /// Opens the device and checks the sizes. Throws `CalderaError` as `ImageGenerator.init` does.
-    package init(_ options: Options) throws {
+    /// Opens the device and checks the sizes; `report` is told what the tuner measures, and what a person should know of
+    /// the device. Throws `CalderaError` as `ImageGenerator.init` does.
+    package init(_ options: Options, report: @escaping (String) -> Void = { _ in }) throws {
         self.options = options
         model = try BenchmarkModel.open(options.architecture)
-        let selection = try DeviceSelection(options.device, precision: options.precision)
+        let selection = try DeviceSelection(
+            options.device, precision: options.precision, tuning: options.tunes ? report : nil)
+        selection.warnings.forEach(report)
         backend = selection.backend
         backend.memoryLimit = options.memoryLimit
         plans = PipelinePlans(parts: model.parts, precision: selection.precision, limits: backend.limits)

@@ -52,12 +52,12 @@ package struct ShaderBenchmark {
         var places: [Place] = []
         for (shape, count) in try benchmark.shapes() {
             var known: Set<String> = []
-            for case let variant as VulkanBackend in benchmark.variants(shape) {
+            for case let variant as VulkanBackend in try benchmark.variants(shape) {
                 let plan = try shape.plan(copies: 1, limits: variant.limits)
                 guard let node = plan.promptNodes.first, known.insert(variant.describe(node, in: plan)).inserted else {
                     continue
                 }
-                places += try variant.kernels(of: node, in: plan).map {
+                places += try variant.kernels(of: node, in: plan).filter { !$0.isPart }.map {
                     Place(shape: shape, count: count, backend: variant, use: $0)
                 }
             }

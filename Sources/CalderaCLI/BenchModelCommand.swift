@@ -40,6 +40,7 @@ struct BenchModelCommand: ParsableCommand {
     var noGuidance = false
 
     @OptionGroup var device: DeviceOptions
+    @OptionGroup var tuning: TuningOptions
 
     @Option(
         help: ArgumentHelp(
@@ -52,7 +53,8 @@ struct BenchModelCommand: ParsableCommand {
     func run() throws {
         logging.bootstrap()
         if let json { try BenchmarkFile.check(json) }
-        let report = try ModelBenchmark(options).run { StandardStreams.report("measuring: \($0)") }
+        let benchmark = try ModelBenchmark(options) { StandardStreams.report($0) }
+        let report = try benchmark.run { StandardStreams.report("measuring: \($0)") }
         if let json { try BenchmarkFile.write(report, to: json) }
         try StandardStreams.print(Self.text(report))
     }
@@ -67,6 +69,7 @@ struct BenchModelCommand: ParsableCommand {
         options.isGuided = !noGuidance
         options.device = device.choice
         options.precision = device.precision
+        options.tunes = tuning.tune
         options.memoryLimit = device.maxMemory
         options.command = CommandLine.arguments
         return options

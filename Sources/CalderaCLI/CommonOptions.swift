@@ -35,6 +35,15 @@ struct DeviceOptions: ParsableArguments {
     var choice: DeviceChoice { device ?? .auto }
 }
 
+/// How kernels are chosen.
+struct TuningOptions: ParsableArguments {
+    @Flag(
+        help: ArgumentHelp(
+            "First measure every variant of the kernels on shapes that the Vulkan device has not met, and keep the fastest "
+                + "of each for later runs of any command. (default: what was kept, else a choice by shape)"))
+    var tune = false
+}
+
 /// The picture's size in pixels.
 struct SizeOptions: ParsableArguments {
     @Option(

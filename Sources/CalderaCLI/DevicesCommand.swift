@@ -40,11 +40,19 @@ struct DevicesCommand: ParsableCommand {
         if device.index != nil {
             let shapes = device.cooperativeMatrixShapes
             table.add("cooperative matrices", shapes.isEmpty ? "none" : shapes.joined(separator: ", "))
+            let kinds = device.flexibleMatrices
+            table.add("flexible matrices", kinds.isEmpty ? "none" : kinds.joined(separator: ", "))
         }
         if let size = device.subgroupSize { table.add("subgroup size", "\(size)") }
         if let bytes = device.sharedMemoryBytes { table.add("shared memory", Units.bytes(bytes)) }
         if let bytes = device.largestAllocationBytes { table.add("largest allocation", Units.bytes(bytes)) }
+        if let shapes = device.tunedShapes { table.add("tuned shapes", tuning(shapes, device.tuning)) }
         return "\(selector)  \(device.name) (\(device.type))\n" + table.text(indentation: 2)
+    }
+
+    private static func tuning(_ shapes: Int, _ note: String?) -> String {
+        if shapes > 0 { return "\(shapes)" + (note.map { " (\($0))" } ?? "") }
+        return note.map { "none: \($0)" } ?? "none"
     }
 
     private static func yesNo(_ flag: Bool) -> String { flag ? "yes" : "no" }

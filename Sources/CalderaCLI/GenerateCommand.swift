@@ -19,6 +19,7 @@ struct GenerateCommand: ParsableCommand {
     @OptionGroup(title: "Picture") var size: SizeOptions
     @OptionGroup(title: "Picture") var picture: PictureArguments
     @OptionGroup(title: "Device") var device: DeviceOptions
+    @OptionGroup(title: "Device") var tuning: TuningOptions
     @OptionGroup(title: "Output") var output: OutputArguments
     @OptionGroup(title: "Output") var profile: ProfileArguments
     @OptionGroup var logging: LoggingOptions
@@ -93,7 +94,7 @@ struct GenerateCommand: ParsableCommand {
         display.show(stage: "loading the model")
         let generator = try ImageGenerator(
             options, device: device.choice, precision: device.precision, memoryLimit: device.maxMemory,
-            profiler: profiler)
+            profiler: profiler, tuning: tuning.tune ? { display.show(stage: $0) } : nil)
         try generator.validate(request)
         let log = Logger(label: "caldera.generate")
         log.debug("device \(generator.deviceName), model \(model.model ?? "embedded")")

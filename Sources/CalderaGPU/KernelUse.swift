@@ -13,6 +13,9 @@ package struct KernelUse: Sendable, Equatable {
     /// The size that the kernel's subgroups must have; nil where it does not matter.
     package let subgroupSize: Int?
 
+    /// Whether it makes or adds parts of sums: no shader of one's own can take its place.
+    package let isPart: Bool
+
     /// The file's name without ending: `gemm_broadcast`.
     package var kernel: String { String(variant.prefix { $0 != "." }) }
 
@@ -25,10 +28,12 @@ package struct KernelUse: Sendable, Equatable {
 extension VulkanBackend {
     /// The kernels that a node runs, in order. Throws `CalderaError` where the device cannot run it.
     package func kernels(of node: Node, in plan: Plan) throws -> [KernelUse] {
-        try dispatches(of: node, in: plan).map {
+        let dispatches = try dispatches(of: node, in: plan)
+        let isDivided = dispatches.contains { $0.kernel.hasPrefix("merge_parts.") }
+        return dispatches.map {
             KernelUse(
                 variant: $0.kernel, constants: $0.constants, pushSize: $0.push.bytes.count, groups: $0.groups,
-                subgroupSize: $0.subgroupSize)
+                subgroupSize: $0.subgroupSize, isPart: isDivided)
         }
     }
 

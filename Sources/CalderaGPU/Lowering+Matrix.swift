@@ -21,27 +21,24 @@ extension Lowering {
         var extras: [Operand] { [bias, rowBias, residual].compactMap { $0 } }
     }
 
-    func matmul(_ node: Node, _ epilogue: Epilogue) throws -> Dispatch {
+    func matmul(_ node: Node, _ epilogue: Epilogue) throws -> [Dispatch] {
         let inner = node.inputs[0].shape.channels
         let product = try self.product(node, epilogue, inner: inner, packing: .plain)
-        if takesRows(product) { return rowProduct(product, node, epilogue) }
-        return dispatch(product, kernel: "gemm", node, epilogue, numbers: [])
+        if takesRows(product.rows) { return [rowProduct(product, node, epilogue)] }
+        return try dispatches(product, kernel: "gemm", node, epilogue, numbers: [])
     }
 
-    func convolution(_ node: Node, _ convolution: Convolution, _ epilogue: Epilogue) throws -> Dispatch {
+    func convolution(_ node: Node, _ convolution: Convolution, _ epilogue: Epilogue) throws -> [Dispatch] {
         let source = node.inputs[0].shape
         let padding = convolution.padding
-        let isProduct =
-            convolution.kernelHeight == 1 && convolution.kernelWidth == 1 && convolution.stride == 1
-            && padding == Padding(0) && convolution.enlarged == nil
-        if isProduct { return try matmul(node, epilogue) }
+        if convolution.isProduct { return try matmul(node, epilogue) }
         let product = try self.product(node, epilogue, inner: source.channels, packing: .channelsLast)
         let numbers: [Int] = [
             source[1], source[2], convolution.enlarged?.height ?? source[1], convolution.enlarged?.width ?? source[2],
             node.output.shape[1], node.output.shape[2], convolution.kernelHeight, convolution.kernelWidth,
             convolution.stride, padding.top, padding.left,
         ]
-        return dispatch(product, kernel: "conv", node, epilogue, numbers: numbers)
+        return try dispatches(product, kernel: "conv", node, epilogue, numbers: numbers)
     }
 
     private func product(_ node: Node, _ epilogue: Epilogue, inner: Int, packing: Packing) throws -> Product {
@@ -62,8 +59,8 @@ extension Lowering {
     private static let mostRows = 8
 
     /// Few rows, as the step stage of an incremental plan has them, are bound by reading the weight.
-    private func takesRows(_ product: Product) -> Bool {
-        plan.isIncremental && product.rows <= Lowering.mostRows && matrixTile == nil
+    func takesRows(_ rows: Int) -> Bool {
+        plan.isIncremental && rows <= Lowering.mostRows && choices.pinned == nil
     }
 
     /// A workgroup makes a column of the result, or several side by side on devices that have many lanes.
@@ -77,9 +74,8 @@ extension Lowering {
         return Dispatch(
             kernel: variant("gemv", dtype),
             constants: [lanes * columns, lanes, columns, product.rows].map { UInt32($0) } + [0, 0, 0, 0] + [
-                isWide.constant, 0, epilogue.bias.constant, epilogue.rowBias.constant,
-                epilogue.activation?.kernelCode ?? 0, epilogue.residual.constant,
-            ],
+                isWide.constant, 0,
+            ] + epilogue.constants,
             push: PushConstants(
                 product.operands, [product.rows, product.columns, product.inner, product.rowsPerBias]),
             groups: divideUp(product.columns, columns), reads: [product.source, product.weight] + product.extras,
@@ -88,31 +84,87 @@ extension Lowering {
                 + (epilogue.parts.isEmpty ? "" : " " + epilogue.parts.joined(separator: "+")))
     }
 
-    private func dispatch(
+    private func matrixTile(_ node: Node) -> MatrixTile {
+        let work = MatrixWork(node)
+        let choice = TunedShape(node).flatMap { shape in
+            choices.matrixTile(shape, work.dtype) { MatrixTile.candidates(for: work, on: device) }
+        }
+        return choice ?? .choose(rows: work.rows, columns: work.columns, work.dtype, on: device)
+    }
+
+    /// The kernel alone, or where the tile divides the sums, the kernel into scratch memory and what adds its parts.
+    private func dispatches(
         _ product: Product, kernel: String, _ node: Node, _ epilogue: Epilogue, numbers: [Int]
+    ) throws -> [Dispatch] {
+        let tile = matrixTile(node)
+        let extents = [product.rows, product.columns, product.inner, product.rowsPerBias]
+        let ending = epilogue.parts.isEmpty ? "" : " " + epilogue.parts.joined(separator: "+")
+        if tile.parts == 1 {
+            let run = MatrixRun(
+                kernel: kernel, operands: product.operands, extras: product.extras, result: product.result,
+                numbers: extents + numbers)
+            return [dispatch(run, tile, product, node.output.dtype, epilogue, ending)]
+        }
+        let sums = try memory.scratch(bytes: tile.partialBytes(MatrixWork(node)))
+        let run = MatrixRun(
+            kernel: kernel, operands: [product.source, product.weight, sums, .none, .none, .none], extras: [],
+            result: sums, numbers: extents + numbers)
+        return [
+            dispatch(run, tile, product, node.output.dtype, Epilogue(), ""),
+            merge(product, sums, parts: tile.parts, node.output.dtype, epilogue, ending),
+        ]
+    }
+
+    /// What one run of a matrix kernel is given.
+    private struct MatrixRun {
+        let kernel: String
+        let operands: [Operand]
+        let extras: [Operand]
+        let result: Operand
+        let numbers: [Int]
+    }
+
+    private func dispatch(
+        _ run: MatrixRun, _ tile: MatrixTile, _ product: Product, _ dtype: DType, _ epilogue: Epilogue,
+        _ ending: String
     ) -> Dispatch {
-        let dtype = node.output.dtype
-        let pinned = matrixTile.flatMap { $0.supports(dtype) ? $0 : nil }
-        let tile = pinned ?? .choose(rows: product.rows, columns: product.columns, dtype, on: device)
         let vectorK = allowsRuns(
             of: tile.loadWidth, [product.source, product.weight], dtype, extents: [product.inner])
-        let vectorN = allowsFours([product.result] + product.extras, dtype, extents: [product.columns])
-        let constants =
-            tile.constants + [
-                vectorK.constant, vectorN.constant, epilogue.bias.constant, epilogue.rowBias.constant,
-                epilogue.activation?.kernelCode ?? 0, epilogue.residual.constant,
-            ]
+        let stored = tile.parts > 1 ? DType.float32 : dtype
+        let vectorN = allowsFours([run.result] + run.extras, stored, extents: [product.columns])
         return Dispatch(
-            kernel: variant(kernel + tile.core.suffix, dtype), constants: constants, subgroupSize: tile.subgroupSize,
-            push: PushConstants(
-                product.operands, [product.rows, product.columns, product.inner, product.rowsPerBias] + numbers),
-            groups: tile.groups(rows: product.rows, columns: product.columns),
-            reads: [product.source, product.weight] + product.extras, writes: [product.result],
-            detail: "\(tile)" + (epilogue.parts.isEmpty ? "" : " " + epilogue.parts.joined(separator: "+")))
+            kernel: variant(run.kernel + tile.core.suffix, dtype),
+            constants: tile.constants + [vectorK.constant, vectorN.constant] + epilogue.constants
+                + tile.lastConstants,
+            subgroupSize: tile.subgroupSize, push: PushConstants(run.operands, run.numbers),
+            groups: tile.groups(rows: product.rows, columns: product.columns) * tile.parts,
+            reads: [product.source, product.weight] + run.extras, writes: [run.result], detail: "\(tile)" + ending)
+    }
+
+    /// Adds the parts of a product's sums, in order, and does what the epilogue asks for.
+    private func merge(
+        _ product: Product, _ sums: Operand, parts: Int, _ dtype: DType, _ epilogue: Epilogue, _ ending: String
+    ) -> Dispatch {
+        let threads = 64
+        let vectorN =
+            allowsFours([product.result] + product.extras, dtype, extents: [product.columns])
+            && sums.isAligned(to: 16)
+        let operands = [sums, .none, product.result] + product.operands.dropFirst(3)
+        return Dispatch(
+            kernel: variant("merge_parts", dtype),
+            constants: [UInt32(threads)] + [UInt32](repeating: 0, count: 8) + [vectorN.constant] + epilogue.constants,
+            push: PushConstants(operands, [product.rows, product.columns, parts, product.rowsPerBias]),
+            groups: divideUp(product.rows * product.columns, threads * (vectorN ? 4 : 1)),
+            reads: [sums] + product.extras, writes: [product.result], detail: "\(parts) parts" + ending)
     }
 }
 
 extension Epilogue {
+    /// Specialization constants 10 to 13 of Shaders/include/matrix.glsl.
+    var constants: [UInt32] {
+        [bias.constant, rowBias.constant, activation?.kernelCode ?? 0, residual.constant]
+    }
+
     /// What it does, in order, for people.
     var parts: [String] {
         [bias ? "bias" : nil, rowBias ? "row_bias" : nil, activation?.rawValue, residual ? "residual" : nil]

@@ -7,15 +7,15 @@ struct Lowering {
     let device: VulkanDeviceInfo
     let plan: Plan
     let memory: any OperandSource
-    /// A tiling to use for every matrix that it supports, in place of the choice by shape.
-    var matrixTile: MatrixTile?
+    /// Which variants kernels are run in.
+    var choices = KernelChoices()
 
     /// The kernels of a node, in order.
     func dispatches(for node: Node) throws -> [Dispatch] {
         try check(node)
         switch node.op {
-        case .matmul(let epilogue): return [try matmul(node, epilogue)]
-        case .convolution(let convolution, let epilogue): return [try self.convolution(node, convolution, epilogue)]
+        case .matmul(let epilogue): return try matmul(node, epilogue)
+        case .convolution(let convolution, let epilogue): return try self.convolution(node, convolution, epilogue)
         case .groupNorm(let groups, let epsilon, let activation):
             return try groupNorm(node, groups: groups, epsilon: epsilon, activation)
         case .layerNorm(let epsilon): return [try layerNorm(node, epsilon: epsilon)]

@@ -4,36 +4,39 @@ import CalderaVulkan
 /// Runs plans on a Vulkan device.
 public final class VulkanBackend: Backend {
     let device: VulkanDevice
-    private let matrixTile: MatrixTile?
+    let choices: KernelChoices
     private let isStaged: Bool
     let kernels: KernelLibrary
     public let limits: PlanLimits
     public var memoryLimit: Int?
+    /// Where set, shapes that no choice is known for are tuned before they are compiled, and this is told what is measured.
+    package var tuning: ((String) -> Void)?
 
     /// Kernels address an allocation's elements with 31 bits: at two bytes each, 4 GiB.
     private static let largestBlock = 1 << 32
 
     /// - Parameters:
     ///   - memoryLimit: bytes that may be allocated at one time; nil for what the device has.
-    ///   - matrixTile: how every matrix is divided whose type it supports, in place of a choice by shape: what a test or a
-    ///     tuner sets.
+    ///   - matrixTile: how every matrix is divided whose type it supports, in place of a choice by shape: what a test sets.
+    ///   - tuned: the choices of the tuner; nil to choose by shape alone.
     ///   - isStaged: whether weights are copied to the device from buffers that the host sees; nil where the device asks
     ///     for it. A test sets it on a device whose memory the host sees.
     package convenience init(
-        device: VulkanDevice, memoryLimit: Int? = nil, matrixTile: MatrixTile? = nil, isStaged: Bool? = nil
+        device: VulkanDevice, memoryLimit: Int? = nil, matrixTile: MatrixTile? = nil, tuned: TunedKernels? = nil,
+        isStaged: Bool? = nil
     ) {
-        self.init(
-            device: device, memoryLimit: memoryLimit, matrixTile: matrixTile, isStaged: isStaged, replacement: nil)
+        let choices = KernelChoices(pinned: matrixTile.map { .matrix($0) }, tuned: tuned)
+        self.init(device: device, memoryLimit: memoryLimit, choices: choices, isStaged: isStaged, replacement: nil)
     }
 
     private init(
-        device: VulkanDevice, memoryLimit: Int?, matrixTile: MatrixTile?, isStaged: Bool?,
+        device: VulkanDevice, memoryLimit: Int?, choices: KernelChoices, isStaged: Bool?,
         replacement: KernelReplacement?
     ) {
         self.device = device
         kernels = KernelLibrary(replacement: replacement)
         self.memoryLimit = memoryLimit
-        self.matrixTile = matrixTile
+        self.choices = choices
         self.isStaged = isStaged ?? !device.mapsDeviceMemory
         let block = min(device.info.largestAllocation, VulkanBackend.largestBlock)
         limits = PlanLimits(alignment: 256, blockSize: block / 256 * 256)
@@ -45,25 +48,24 @@ public final class VulkanBackend: Backend {
     public var peakMemory: Int { device.peakAllocatedBytes }
     public func resetPeakMemory() { device.resetPeakAllocatedBytes() }
 
-    /// Every way in which the device could divide a matrix.
-    package var matrixTiles: [MatrixTile] { MatrixTile.candidates(on: device.info) }
-
-    /// The same device with that tile for every matrix.
-    package func replacing(matrixTile: MatrixTile) -> VulkanBackend {
-        VulkanBackend(device: device, memoryLimit: memoryLimit, matrixTile: matrixTile, isStaged: isStaged)
+    /// The same device with that variant for everything that it can run.
+    package func replacing(_ variant: KernelVariant) -> VulkanBackend {
+        VulkanBackend(
+            device: device, memoryLimit: memoryLimit, choices: KernelChoices(pinned: variant), isStaged: isStaged,
+            replacement: nil)
     }
 
     /// The same device with a shader in a kernel's place. The shader gets what the kernel would, and every output holds
     /// values that are not numbers until it is written.
     package func replacing(_ replacement: KernelReplacement) -> VulkanBackend {
         VulkanBackend(
-            device: device, memoryLimit: memoryLimit, matrixTile: matrixTile, isStaged: isStaged,
+            device: device, memoryLimit: memoryLimit, choices: choices, isStaged: isStaged,
             replacement: replacement)
     }
 
     /// Bytes that work has to go through for nothing of it to be found in a cache again: more than the last cache of any
     /// GPU holds; nil for a software driver, whose caches are the processor's.
-    package var cacheSize: Int? { device.info.kind == .software ? nil : 256 << 20 }
+    package var cacheSize: Int? { device.info.kind == .software ? nil : VulkanBackend.largestCache }
 
     /// Seconds that the driver has spent on compiling kernels so far.
     package var pipelineSeconds: Double { device.pipelineSeconds }
@@ -81,6 +83,7 @@ public final class VulkanBackend: Backend {
 
     /// Throws `CalderaError` for a bf16 plan, when the device has no memory left, or a weight cannot be read.
     public func compile(_ plan: Plan, weights: any WeightSource, budget: Int?) throws -> any Executable {
+        if let tuning { try tune(plan, progress: tuning) }
         let memoryPlan = try memoryPlan(plan, budget: budget)
         try memoryPlan.forecast.check(budget: budget, on: name)
         let memory = try ExecutableMemory(device, plan, weights, memoryPlan)
@@ -102,7 +105,7 @@ public final class VulkanBackend: Backend {
     }
 
     private func lowering(_ plan: Plan, _ memory: any OperandSource) -> Lowering {
-        Lowering(device: device.info, plan: plan, memory: memory, matrixTile: matrixTile)
+        Lowering(device: device.info, plan: plan, memory: memory, choices: choices)
     }
 
     func dispatches(of node: Node, in plan: Plan) throws -> [Dispatch] {

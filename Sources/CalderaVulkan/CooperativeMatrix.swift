@@ -19,7 +19,7 @@ extension VkCooperativeMatrixPropertiesKHR {
         of device: VkPhysicalDevice, _ functions: CVulkanInstance
     ) -> [VkCooperativeMatrixPropertiesKHR] {
         guard let list = functions.vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR,
-            extensions(functions, device).contains(VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME)
+            extensions(of: device, functions).contains(VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME)
         else { return [] }
         var count: UInt32 = 0
         guard list(device, &count, nil) == VK_SUCCESS else { return [] }
@@ -45,14 +45,13 @@ extension VkCooperativeMatrixPropertiesKHR {
         let result = ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR ? "fp32" : "fp16"
         return "\(MSize)x\(NSize)x\(KSize) fp16 -> \(result)"
     }
+}
 
-    private static func extensions(_ functions: CVulkanInstance, _ device: VkPhysicalDevice) -> Set<String> {
-        var count: UInt32 = 0
-        guard functions.vkEnumerateDeviceExtensionProperties(device, nil, &count, nil) == VK_SUCCESS else { return [] }
-        var found = [VkExtensionProperties](repeating: VkExtensionProperties(), count: Int(count))
-        guard functions.vkEnumerateDeviceExtensionProperties(device, nil, &count, &found) == VK_SUCCESS else {
-            return []
-        }
-        return Set(found.map { stringFromTuple($0.extensionName) })
-    }
+/// The names of the extensions that a device has.
+func extensions(of device: VkPhysicalDevice, _ functions: CVulkanInstance) -> Set<String> {
+    var count: UInt32 = 0
+    guard functions.vkEnumerateDeviceExtensionProperties(device, nil, &count, nil) == VK_SUCCESS else { return [] }
+    var found = [VkExtensionProperties](repeating: VkExtensionProperties(), count: Int(count))
+    guard functions.vkEnumerateDeviceExtensionProperties(device, nil, &count, &found) == VK_SUCCESS else { return [] }
+    return Set(found.map { stringFromTuple($0.extensionName) })
 }

@@ -7,6 +7,7 @@ import Foundation
 package struct PipelineCacheFile: Sendable {
     package let path: String?
     private let identity: [UInt8]
+    private let folder: String?
 
     private static let magic = Array("CALDERA1".utf8)
     private static let largest = 1 << 30
@@ -16,8 +17,17 @@ package struct PipelineCacheFile: Sendable {
     ///   - folder: nil for `$XDG_CACHE_HOME/caldera`, or `~/.cache/caldera`.
     package init(identity: [UInt8], folder: String? = nil) {
         self.identity = identity
-        let name = "pipelines-" + String(PipelineCacheFile.checksum(identity[...]), radix: 16) + ".bin"
-        path = (folder ?? PipelineCacheFile.defaultFolder).map { "\($0)/\(name)" }
+        self.folder = folder ?? PipelineCacheFile.defaultFolder
+        path = PipelineCacheFile.path("pipelines", "bin", identity, in: self.folder)
+    }
+
+    /// The path of another file of the same device and driver in the same folder.
+    package func neighbour(_ stem: String, _ ending: String) -> String? {
+        PipelineCacheFile.path(stem, ending, identity, in: folder)
+    }
+
+    private static func path(_ stem: String, _ ending: String, _ identity: [UInt8], in folder: String?) -> String? {
+        folder.map { "\($0)/\(stem)-\(String(checksum(identity[...]), radix: 16)).\(ending)" }
     }
 
     private static var defaultFolder: String? {

@@ -126,10 +126,17 @@ package final class VulkanDevice {
     private static func create(_ physical: VulkanPhysicalDevice, _ family: UInt32) throws -> VkDevice {
         let arena = PointerArena()
         let hasMatrices = !physical.info.cooperativeMatrices.isEmpty
-        let features = VulkanFeatures(arena, cooperativeMatrices: hasMatrices)
+        let flexible = physical.info.flexibleMatrices
+        let features = VulkanFeatures(
+            arena, cooperativeMatrices: hasMatrices, flexibleMatrices: !flexible.isEmpty)
         features.enableNeeded()
         if hasMatrices { features.enableCooperativeMatrices() }
-        let extensions = hasMatrices ? [VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME] : []
+        if !flexible.isEmpty {
+            features.enableFlexibleMatrices(workgroupScope: flexible.contains { $0.threads != nil })
+        }
+        let extensions =
+            (hasMatrices ? [VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME] : [])
+            + (flexible.isEmpty ? [] : [VK_NV_COOPERATIVE_MATRIX_2_EXTENSION_NAME])
         var queue = VkDeviceQueueCreateInfo()
         queue.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO
         queue.queueFamilyIndex = family

@@ -7,13 +7,19 @@ final class VulkanFeatures {
     private let vulkan12: UnsafeMutablePointer<VkPhysicalDeviceVulkan12Features>
     private let vulkan13: UnsafeMutablePointer<VkPhysicalDeviceVulkan13Features>
     private let matrices: UnsafeMutablePointer<VkPhysicalDeviceCooperativeMatrixFeaturesKHR>
+    private let flexible: UnsafeMutablePointer<VkPhysicalDeviceCooperativeMatrix2FeaturesNV>
 
-    /// - Parameter cooperativeMatrices: whether the device has that extension; without it nobody may ask for its features.
+    /// - Parameters:
+    ///   - cooperativeMatrices: whether the device has that extension; without it nobody may ask for its features.
+    ///   - flexibleMatrices: the same for VK_NV_cooperative_matrix2, which builds on it.
     ///
     /// The chain lives as long as the arena.
-    init(_ arena: PointerArena, cooperativeMatrices: Bool) {
+    init(_ arena: PointerArena, cooperativeMatrices: Bool, flexibleMatrices: Bool) {
+        flexible = arena.result(VkPhysicalDeviceCooperativeMatrix2FeaturesNV())
+        flexible.pointee.sType = CALDERA_STRUCTURE_TYPE_COOPERATIVE_MATRIX_2_FEATURES
         matrices = arena.result(VkPhysicalDeviceCooperativeMatrixFeaturesKHR())
         matrices.pointee.sType = CALDERA_STRUCTURE_TYPE_COOPERATIVE_MATRIX_FEATURES
+        if flexibleMatrices { matrices.pointee.pNext = UnsafeMutableRawPointer(flexible) }
         vulkan13 = arena.result(VkPhysicalDeviceVulkan13Features())
         vulkan13.pointee.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES
         if cooperativeMatrices { vulkan13.pointee.pNext = UnsafeMutableRawPointer(matrices) }
@@ -63,6 +69,22 @@ final class VulkanFeatures {
         matrices.pointee.cooperativeMatrix != 0 && vulkan12.pointee.vulkanMemoryModel != 0
             && vulkan13.pointee.subgroupSizeControl != 0 && vulkan13.pointee.computeFullSubgroups != 0
     }
+
+    /// Asks for what kernels with matrices of flexible size need beside that.
+    func enableFlexibleMatrices(workgroupScope: Bool) {
+        flexible.pointee.cooperativeMatrixFlexibleDimensions = VkBool32(VK_TRUE)
+        flexible.pointee.cooperativeMatrixPerElementOperations = VkBool32(VK_TRUE)
+        flexible.pointee.cooperativeMatrixWorkgroupScope = workgroupScope ? VkBool32(VK_TRUE) : VkBool32(VK_FALSE)
+    }
+
+    /// Whether `enableFlexibleMatrices` may be called, after `enableCooperativeMatrices`.
+    var flexibleMatrices: Bool {
+        flexible.pointee.cooperativeMatrixFlexibleDimensions != 0
+            && flexible.pointee.cooperativeMatrixPerElementOperations != 0
+    }
+
+    /// Whether a matrix may belong to a whole workgroup.
+    var workgroupMatrices: Bool { flexible.pointee.cooperativeMatrixWorkgroupScope != 0 }
 
     var int64: Bool { base.pointee.features.shaderInt64 != 0 }
     var float16Storage: Bool { vulkan11.pointee.storageBuffer16BitAccess != 0 }

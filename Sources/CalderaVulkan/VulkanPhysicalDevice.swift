@@ -34,6 +34,12 @@ package struct VulkanDeviceInfo: Sendable {
     package var cooperativeMatrixShapes: [String] = []
     /// Those of them that Caldera's kernels can use; empty where the device lacks another feature that they need.
     package var cooperativeMatrices: [CooperativeMatrix] = []
+    /// The kinds of flexible matrices that Caldera's kernels can use; empty where `cooperativeMatrices` is.
+    package var flexibleMatrices: [FlexibleMatrix] = []
+    /// The largest side of a flexible matrix.
+    package var flexibleSide = 0
+    /// Bytes of shared memory that kernels whose matrices belong to workgroups have to leave to the driver.
+    package var reservedSharedMemory = 0
     /// Why Caldera cannot use the device; nil when it can.
     package var unusableReason: String?
     /// What the pipeline cache on disk is bound to: vendor, device and driver.
@@ -82,7 +88,9 @@ extension VulkanDeviceInfo {
         readProperties(functions, device, arena)
         readMemory(functions, device)
         let listed = VkCooperativeMatrixPropertiesKHR.all(of: device, functions)
-        let features = VulkanFeatures(arena, cooperativeMatrices: !listed.isEmpty)
+        let features = VulkanFeatures(
+            arena, cooperativeMatrices: !listed.isEmpty,
+            flexibleMatrices: !listed.isEmpty && FlexibleMatrix.isListed(device, functions))
         features.read(functions, device)
         let missing = missingFeatures(features)
         if !missing.isEmpty { unusableReason = "it lacks " + missing.joined(separator: ", ") }
@@ -91,6 +99,12 @@ extension VulkanDeviceInfo {
             cooperativeMatrices = listed.filter(\.isUsable).map {
                 CooperativeMatrix(rows: Int($0.MSize), columns: Int($0.NSize), depth: Int($0.KSize))
             }
+        }
+        if !cooperativeMatrices.isEmpty && features.flexibleMatrices {
+            flexibleMatrices = FlexibleMatrix.all(of: device, functions).filter {
+                $0.threads == nil || features.workgroupMatrices
+            }
+            (flexibleSide, reservedSharedMemory) = FlexibleMatrix.limits(of: device, functions)
         }
     }
 

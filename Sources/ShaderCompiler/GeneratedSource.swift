@@ -16,6 +16,11 @@ struct MissingBinary {
 func generatedSource(_ binaries: [Binary], missing: [MissingBinary]) -> String {
     let entries = binaries.map { "        \"\($0.name)\":\n            \"\($0.bytes.base64EncodedString())\"," }
     let table = dictionary(entries)
+    var digest = Digest()
+    for binary in binaries {
+        digest.add(Data(binary.name.utf8))
+        digest.add(binary.bytes)
+    }
     let reasons = dictionary(missing.map { "        \"\($0.name)\": \"\($0.reason)\"," })
     return """
         // Written by ShaderCompiler from Shaders/; edits are lost.
@@ -28,6 +33,9 @@ func generatedSource(_ binaries: [Binary], missing: [MissingBinary]) -> String {
 
             /// What the compiler of this build could not build, and why, by the names of the variants.
             package static let missing: [String: String] = \(reasons)
+
+            /// Tells these kernels from those of every other build: a digest of all names and binaries.
+            package static let version = "\(String(digest.value, radix: 16))"
 
             /// The names of all variants, sorted.
             package static var names: [String] { all.keys.sorted() }

@@ -15,7 +15,9 @@ struct BenchTests {
         let bench = try Program.run(["bench", "--help"])
         for command in ["model", "language", "kernels"] { #expect(bench.output.contains(command)) }
         let model = try Program.run(["bench", "model", "--help"]).output
-        let flags = ["--arch", "--width", "--height", "--batch", "--steps", "--device", "--precision", "--json"]
+        let flags = [
+            "--arch", "--width", "--height", "--batch", "--steps", "--device", "--precision", "--json", "--tune",
+        ]
         for flag in flags { #expect(model.contains(flag), "\(flag)") }
         let kernels = try Program.run(["bench", "kernels", "--help"]).output
         let kernelFlags = [

@@ -24,6 +24,7 @@ struct HelpTests {
                     "--guidance-rescale", "--eta", "--timesteps", "--sigmas", "--rng", "--variation-seed",
                     "--variation-strength", "--init-image", "--mask", "--strength", "--original-size", "--crop",
                     "--target-size", "--aesthetic-score", "--negative-aesthetic-score", "--vae-tiling", "--max-memory",
+                    "--tune",
                     "--preview ", "--preview-output",
                 ]
             ),

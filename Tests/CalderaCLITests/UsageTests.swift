@@ -68,6 +68,7 @@ struct UsageTests {
             Case("generate", "x", "--target-size", "0x5", mentions: ["--target-size", "1024x768"]),
             Case("generate", "x", "--crop", "1", mentions: ["--crop", "0,128"]),
             Case("generate", "x", "--max-memory", "lots", mentions: ["--max-memory", "3GiB"]),
+            Case("generate", "x", "--device", "cpu", "--tune", mentions: ["--tune", "processor"]),
             Case("generate", "x", "--max-memory", "0", mentions: ["--max-memory", "3GiB"]),
             Case("generate", "x", "--vae-tiling", "maybe", mentions: ["maybe", "auto"]),
             Case("generate", "x", "--preview-output", "p.png", mentions: ["--preview-output needs --preview"]),

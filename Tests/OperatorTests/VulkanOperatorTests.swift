@@ -40,6 +40,57 @@ import Testing
         }
     }
 
+    /// Sums divided among workgroups, in each core: in parts of unequal length, in more parts than there are terms, with
+    /// every part of the epilogue, and behind each other in one plan, where all share the memory for the parts.
+    @Test func dividedSumsMatchTheReference() throws {
+        let names = [
+            "matmul [5, 1280] to 320", "matmul [17, 1] to 9", "matmul [1, 4, 4, 320] to 64", "matmul [3, 77, 48] to 50",
+            "convolution [1, 6, 7, 320] to 36", "convolution [3, 5, 5, 33] to 65", "convolution [3, 3, 4, 8] to 9",
+            "graph: a residual block",
+        ]
+        let cases = try names.map { name in try #require(operatorCases.first { $0.name.hasPrefix(name) }) }
+        try withVulkan { device in
+            let candidates = MatrixTile.candidates(on: device.info)
+            // The last candidate of each core: for those beside the first the smallest tile, which compiles quickly.
+            let cores: [MatrixTile.Core] = [.broadcast, .shared, .cooperative]
+            for tile in cores.compactMap({ core in candidates.last { $0.core == core } }) {
+                let rows = tile.core == .broadcast ? cases : Array(cases.prefix(5))
+                for (index, row) in rows.enumerated() {
+                    let divided = tile.divided(into: index.isMultiple(of: 2) ? 3 : 16)
+                    let backend = VulkanBackend(device: device, matrixTile: divided)
+                    let dtype = index.isMultiple(of: 3) && tile.supports(.float32) ? DType.float32 : .float16
+                    let report = try check(row, on: backend, dtype: dtype)
+                    #expect(report.passed, "\(tile.core) \(divided): \(report)")
+                }
+            }
+        }
+    }
+
+    /// The deep narrow layers of a UNet may be divided, on small and large GPUs alike; wide ones are not.
+    @Test func divisionsAreForDeepNarrowWork() throws {
+        try withVulkan { device in
+            var parts: [String: Set<Int>] = [:]
+            for (name, extents) in ["deep": (64, 1280, 1280), "wide": (16384, 1280, 1280), "shallow": (64, 320, 320)] {
+                let graph = Graph(dtype: .float16)
+                let source = graph.input("source", [extents.0, extents.2], .float16)
+                let weight = try graph.weight("w", [extents.1, extents.2])
+                graph.output("result", try graph.linear(source, weight: weight, bias: nil, label: "layer"))
+                let backend = VulkanBackend(device: device)
+                let plan = try Planner.plan(graph, limits: backend.limits)
+                let node = try #require(plan.promptNodes.first)
+                let variants = backend.variants(of: node, in: plan)
+                parts[name] = Set(variants.map { if case .matrix(let tile) = $0 { tile.parts } else { 0 } })
+                let divided = try #require(variants.last)
+                if case .matrix(let tile) = divided, tile.parts > 1 {
+                    let text = backend.replacing(divided).describe(node, in: plan)
+                    #expect(text.contains(" in \(tile.parts) parts, merge_parts.FP16 \(tile.parts) parts"), "\(text)")
+                }
+            }
+            #expect(parts["wide"] == [1] && parts["shallow"] == [1])
+            #expect(try #require(parts["deep"]).isSuperset(of: [1, 2, 4]))
+        }
+    }
+
     /// A plan whose regions are made of many allocations.
     @Test func smallBlocksChangeNothing() throws {
         try withVulkan { device in

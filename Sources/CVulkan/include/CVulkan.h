@@ -39,9 +39,55 @@ typedef VkResult(VKAPI_PTR *PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKH
     VkPhysicalDevice physicalDevice, uint32_t *pPropertyCount, VkCooperativeMatrixPropertiesKHR *pProperties);
 #endif
 
+// VK_NV_cooperative_matrix2 came with header 1.3.300. The declarations follow the registry.
+#ifndef VK_NV_cooperative_matrix2
+#define VK_NV_cooperative_matrix2 1
+#define VK_NV_COOPERATIVE_MATRIX_2_EXTENSION_NAME "VK_NV_cooperative_matrix2"
+typedef struct VkCooperativeMatrixFlexibleDimensionsPropertiesNV {
+    VkStructureType sType;
+    void *pNext;
+    uint32_t MGranularity;
+    uint32_t NGranularity;
+    uint32_t KGranularity;
+    VkComponentTypeKHR AType;
+    VkComponentTypeKHR BType;
+    VkComponentTypeKHR CType;
+    VkComponentTypeKHR ResultType;
+    VkBool32 saturatingAccumulation;
+    VkScopeKHR scope;
+    uint32_t workgroupInvocations;
+} VkCooperativeMatrixFlexibleDimensionsPropertiesNV;
+typedef struct VkPhysicalDeviceCooperativeMatrix2FeaturesNV {
+    VkStructureType sType;
+    void *pNext;
+    VkBool32 cooperativeMatrixWorkgroupScope;
+    VkBool32 cooperativeMatrixFlexibleDimensions;
+    VkBool32 cooperativeMatrixReductions;
+    VkBool32 cooperativeMatrixConversions;
+    VkBool32 cooperativeMatrixPerElementOperations;
+    VkBool32 cooperativeMatrixTensorAddressing;
+    VkBool32 cooperativeMatrixBlockLoads;
+} VkPhysicalDeviceCooperativeMatrix2FeaturesNV;
+typedef struct VkPhysicalDeviceCooperativeMatrix2PropertiesNV {
+    VkStructureType sType;
+    void *pNext;
+    uint32_t cooperativeMatrixWorkgroupScopeMaxWorkgroupSize;
+    uint32_t cooperativeMatrixFlexibleDimensionsMaxDimension;
+    uint32_t cooperativeMatrixWorkgroupScopeReservedSharedMemory;
+} VkPhysicalDeviceCooperativeMatrix2PropertiesNV;
+typedef VkResult(VKAPI_PTR *PFN_vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV)(
+    VkPhysicalDevice physicalDevice, uint32_t *pPropertyCount,
+    VkCooperativeMatrixFlexibleDimensionsPropertiesNV *pProperties);
+#endif
+
 // Structure types of VK_KHR_cooperative_matrix, under names of our own: older headers have no enumerators for them.
 static const VkStructureType CALDERA_STRUCTURE_TYPE_COOPERATIVE_MATRIX_FEATURES = (VkStructureType)1000506000;
 static const VkStructureType CALDERA_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES = (VkStructureType)1000506001;
+static const VkStructureType CALDERA_STRUCTURE_TYPE_COOPERATIVE_MATRIX_2_FEATURES = (VkStructureType)1000593000;
+static const VkStructureType CALDERA_STRUCTURE_TYPE_FLEXIBLE_DIMENSIONS_PROPERTIES = (VkStructureType)1000593001;
+static const VkStructureType CALDERA_STRUCTURE_TYPE_COOPERATIVE_MATRIX_2_PROPERTIES = (VkStructureType)1000593002;
+// VK_SCOPE_WORKGROUP_KHR, which our own declaration of VkScopeKHR has not.
+static const uint32_t CALDERA_SCOPE_WORKGROUP = 2;
 
 #define CALDERA_GLOBAL_FUNCTIONS(X) \
     X(vkCreateInstance)             \
@@ -60,7 +106,8 @@ static const VkStructureType CALDERA_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIE
     X(vkGetDeviceProcAddr)                            \
     X(vkCreateDebugUtilsMessengerEXT)                 \
     X(vkDestroyDebugUtilsMessengerEXT)                \
-    X(vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)
+    X(vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR) \
+    X(vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV)
 
 #define CALDERA_DEVICE_FUNCTIONS(X)  \
     X(vkDestroyDevice)               \
