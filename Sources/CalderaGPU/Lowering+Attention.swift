@@ -40,6 +40,7 @@ extension Lowering {
                 "\(node.label): attention heads of \(attention.headSize) channels are not supported on Vulkan: a "
                     + "multiple of 8 up to 512 is needed; use --device cpu.")
         }
+        if let dispatch = try broadcastAttention(node, attention) { return dispatch }
         let (query, key) = (node.inputs[0].shape, node.inputs[1].shape)
         let dtype = node.output.dtype
         let operands = try (node.inputs + [node.output]).map { try operand($0) }
