@@ -48,7 +48,7 @@ let package = Package(
             name: "CalderaBench",
             dependencies: [
                 "CShaderc", "Caldera", "CalderaCPU", "CalderaDiffusion", "CalderaFormats", "CalderaGPU",
-                "CalderaGraph", "CalderaModels", "CalderaVulkan",
+                "CalderaGraph", "CalderaLanguage", "CalderaModels", "CalderaVulkan",
             ]),
         .executableTarget(
             name: "CalderaCLI",

@@ -15,7 +15,9 @@ struct BenchTests {
         let bench = try Program.run(["bench", "--help"])
         for command in ["model", "kernels"] { #expect(bench.output.contains(command)) }
         let model = try Program.run(["bench", "model", "--help"]).output
-        let flags = ["--arch", "--width", "--height", "--batch", "--steps", "--device", "--precision", "--json"]
+        let flags = [
+            "--arch", "--part", "--width", "--height", "--batch", "--steps", "--device", "--precision", "--json",
+        ]
         for flag in flags { #expect(model.contains(flag), "\(flag)") }
         let kernels = try Program.run(["bench", "kernels", "--help"]).output
         let kernelFlags = [
@@ -91,6 +93,8 @@ struct BenchTests {
         arguments: [
             (["bench", "model"], "--arch"), (["bench", "model", "--arch", "gpt"], "gpt"),
             (["bench", "model", "--arch", "vae", "--width", "7"], "multiple of 8"),
+            (["bench", "model", "--arch", "vae", "--part", "unet"], "--part"),
+            (["bench", "model", "--arch", "sd15", "--part", "wheels"], "wheels"),
             (["bench", "model", "--arch", "vae", "--json", "none/x.json"], "none"),
             (["bench", "kernels", "--op", "fft"], "fft"), (["bench", "kernels", "--shape", "4xx4"], "--shape"),
             (["bench", "kernels", "--shape", "4x4", "--device", "cpu"], "--op"),
