@@ -9,6 +9,7 @@ extension DeviceCeilings {
             self.init(
                 fp32OperationsPerSecond: try vulkan.measureArithmetic(.float32),
                 halfOperationsPerSecond: precision == .fp16 ? try vulkan.measureArithmetic(.float16) : nil,
+                cooperativeOperationsPerSecond: precision == .fp16 ? try vulkan.measureCooperativeMatrices() : nil,
                 copyBytesPerSecond: try vulkan.measureCopies())
             return
         }

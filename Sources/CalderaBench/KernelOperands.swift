@@ -49,10 +49,16 @@ final class KernelOperands: WeightSource {
     }
 
     /// Writes every input of a plan.
-    static func write(_ plan: Plan, to executable: any Executable) throws {
+    /// - Parameter position: what inputs of integers hold.
+    static func write(_ plan: Plan, position: Int32, to executable: any Executable) throws {
         var made: [Shape: HostTensor] = [:]
         for port in plan.inputs {
             let shape = port.tensor.shape
+            if port.tensor.dtype == .int32 {
+                try executable.write(
+                    port.name, HostTensor(shape, [Int32](repeating: position, count: shape.count)))
+                continue
+            }
             let values = made[shape] ?? numbers(shape)
             made[shape] = values
             try executable.write(port.name, values)

@@ -6,10 +6,16 @@ package struct DeviceCeilings: Codable, Sendable, Equatable {
     package let fp32OperationsPerSecond: Double
     /// The same in the 16-bit type that is measured; nil where that is not computed in.
     package let halfOperationsPerSecond: Double?
+    /// The same of cooperative matrices, fp16 summed in fp32; nil where there are none or fp16 is not measured.
+    package let cooperativeOperationsPerSecond: Double?
     /// Read and written by copies.
     package let copyBytesPerSecond: Double
 
-    package init(fp32OperationsPerSecond: Double, halfOperationsPerSecond: Double?, copyBytesPerSecond: Double) {
+    package init(
+        fp32OperationsPerSecond: Double, halfOperationsPerSecond: Double?,
+        cooperativeOperationsPerSecond: Double? = nil, copyBytesPerSecond: Double
+    ) {
+        self.cooperativeOperationsPerSecond = cooperativeOperationsPerSecond
         self.fp32OperationsPerSecond = fp32OperationsPerSecond
         self.halfOperationsPerSecond = halfOperationsPerSecond
         self.copyBytesPerSecond = copyBytesPerSecond
@@ -18,7 +24,8 @@ package struct DeviceCeilings: Codable, Sendable, Equatable {
     /// The least time that work can take: as long as its arithmetic or its memory, whichever is longer (Williams,
     /// Waterman and Patterson, "Roofline", 2009).
     func leastSeconds(_ work: NodeWork) -> Double {
-        let arithmetic = max(fp32OperationsPerSecond, halfOperationsPerSecond ?? 0)
+        let arithmetic = max(
+            fp32OperationsPerSecond, halfOperationsPerSecond ?? 0, cooperativeOperationsPerSecond ?? 0)
         return max(work.operations / arithmetic, work.bytes / copyBytesPerSecond)
     }
 }

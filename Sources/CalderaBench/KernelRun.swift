@@ -18,7 +18,7 @@ struct KernelRun {
         work = NodeWork(node)
         kernel = backend.describe(node, in: plan)
         executable = try backend.compile(plan, weights: KernelOperands(plan))
-        try KernelOperands.write(plan, to: executable)
+        try KernelOperands.write(plan, position: shape.position, to: executable)
     }
 
     /// Seconds of each run, by the device's clock where it has one; runs go on for at least that long together, and for

@@ -1,5 +1,7 @@
 import CalderaDiffusion
 import CalderaGraph
+import CalderaLanguage
+import CalderaModels
 
 /// Where shapes come from.
 package enum KernelSet: String, CaseIterable, Sendable {
@@ -8,6 +10,8 @@ package enum KernelSet: String, CaseIterable, Sendable {
     case sdxl
     /// The decoder of the Stable Diffusion models at 512 pixels.
     case vae
+    /// TIPO-500M's language model: pieces of a prompt, and single tokens behind a full context.
+    case llama
     /// Products of square matrices.
     case square
 
@@ -19,6 +23,7 @@ package enum KernelSet: String, CaseIterable, Sendable {
         case .sd15: return KernelSet.distinct(in: try KernelSet.unet(.sd15, precision, limits))
         case .sd21: return KernelSet.distinct(in: try KernelSet.unet(.sd21, precision, limits))
         case .sdxl: return KernelSet.distinct(in: try KernelSet.unet(.sdxl, precision, limits))
+        case .llama: return KernelSet.distinct(in: try KernelSet.language(precision, limits))
         case .vae:
             let plans = PipelinePlans(
                 parts: try BenchmarkModel.open(.vae).parts, precision: precision, limits: limits)
@@ -36,6 +41,18 @@ package enum KernelSet: String, CaseIterable, Sendable {
         let plans = PipelinePlans(parts: model.parts, precision: precision, limits: limits)
         return try plans.denoiser(
             plans.denoising(request, schedule: model.parts.schedule(request), pictures: 1))
+    }
+
+    private static func language(_ precision: Precision, _ limits: PlanLimits) throws -> Plan {
+        // As KBlueLeaf/TIPO-500M says in its config.json; trained with texts of 1024 tokens.
+        let sizes = [
+            "vocab_size": 32013, "hidden_size": 1280, "intermediate_size": 3840, "num_hidden_layers": 20,
+            "num_attention_heads": 20, "max_position_embeddings": 2048,
+        ]
+        let config = JSONConfig(sizes.mapValues { .int($0) }, path: "TIPO-500M")
+        let graph = try LanguagePlan.graph(
+            Llama(LlamaConfig(config)), precision, batch: 1, context: 1024, chunk: 64)
+        return try Planner.plan(graph, limits: limits)
     }
 
     private static func squares(_ precision: Precision) throws -> [(shape: KernelShape, count: Int)] {

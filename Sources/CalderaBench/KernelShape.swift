@@ -14,12 +14,13 @@ package enum KernelFamily: String, CaseIterable, Codable, Sendable {
         switch op {
         case .matmul: self = .gemm
         case .convolution: self = .conv
-        case .attention: self = .attention
+        case .attention, .cachedAttention: self = .attention
         case .groupNorm: self = .groupnorm
         case .layerNorm, .rmsNorm: self = .layernorm
-        case .activation, .scaleShift, .add, .geglu, .swiglu, .concat, .upsampleNearest, .cast: self = .elementwise
+        case .activation, .scaleShift, .add, .geglu, .swiglu, .rotary, .concat, .upsampleNearest, .cast:
+            self = .elementwise
         case .embedding, .sinusoid, .outerSum, .select, .gatherToken, .weightedSum, .blend, .rescale, .increment,
-            .cachedAttention, .writeCache, .rotary, .assign:
+            .writeCache, .assign:
             return nil
         }
     }
@@ -35,6 +36,8 @@ package struct KernelShape: Sendable {
 
     package let family: KernelFamily
     let op: Op
+    /// Of a language model, whose plans keep weights in another order and make few rows in another way.
+    let isIncremental: Bool
     let inputs: [Input]
     let output: Shape
     let dtype: DType
@@ -44,6 +47,7 @@ package struct KernelShape: Sendable {
         guard let family = KernelFamily(node.op) else { return nil }
         self.family = family
         op = node.op
+        isIncremental = plan.isIncremental
         inputs = node.inputs.map {
             Input(shape: $0.shape, dtype: $0.dtype, isWeight: plan.weightName($0) != nil)
         }
@@ -66,6 +70,11 @@ package struct KernelShape: Sendable {
             let tokens = "\(inputs[0].shape[1]) to \(inputs[1].shape[1]) tokens"
             let heads = "\(output[0])x\(attention.heads) heads of \(attention.headSize)"
             return "attention \(heads), \(tokens)\(attention.causal ? ", causal" : "")"
+        case .cachedAttention(let attention):
+            let tokens = "\(output[1]) to \(inputs[1].shape[1]) tokens"
+            let shared = attention.keyHeads == attention.heads ? "" : " over \(attention.keyHeads)"
+            return
+                "attention \(output[0])x\(attention.heads)\(shared) heads of \(attention.headSize), \(tokens) of a cache"
         case .groupNorm(let groups, _, let activation):
             return "groupnorm \(Self.text(output)) in \(groups)" + (activation.map { " \($0.rawValue)" } ?? "")
         case .layerNorm:
@@ -90,13 +99,30 @@ package struct KernelShape: Sendable {
     /// - Parameter dtype: another element type for everything; nil for the shape's own.
     func plan(copies: Int, limits: PlanLimits, dtype other: DType? = nil) throws -> Plan {
         let graph = Graph(dtype: other ?? dtype)
+        // What tells a backend that a plan is one of a language model's.
+        if isIncremental { _ = graph.cache("cache", [1, 1, 1]) }
         for copy in 0..<copies {
             let operands = try inputs.enumerated().map { index, input in
                 if input.isWeight { return try graph.weight("w\(copy).\(index)", input.shape) }
-                return graph.input("x\(copy).\(index)", input.shape, other ?? input.dtype)
+                return graph.input("x\(copy).\(index)", input.shape, inputType(input, other))
             }
             graph.output("y\(copy)", graph.addNode(op, operands, output, other ?? dtype, label: name))
         }
         return try Planner.plan(graph, limits: limits, fusing: false)
     }
+    /// Positions are whole numbers, and angles fp32, whatever a model computes in.
+    private func inputType(_ input: Input, _ other: DType?) -> DType {
+        input.dtype == dtype ? other ?? dtype : input.dtype
+    }
+
+    /// What integer inputs hold: the position of the first new token, such that the last one ends the cache or the table.
+    var position: Int32 {
+        switch op {
+        case .cachedAttention, .rotary: Int32(clamping: inputs[1].shape.extents[entriesAxis] - output[1])
+        default: 0
+        }
+    }
+
+    /// Of keys [B, P, C], and of a table of angles [P, d].
+    private var entriesAxis: Int { inputs[1].shape.rank == 3 ? 1 : 0 }
 }

@@ -33,6 +33,7 @@ struct MeasuredPart {
             name: name, planSeconds: planSeconds, compileSeconds: compileSeconds, pipelineSeconds: pipelineSeconds,
             firstRunSeconds: first.seconds, weightBytes: memory.weights, arenaBytes: memory.arena,
             largestLiveSetBytes: plan.largestLiveSet, persistentBytes: memory.persistent,
+            recordSeconds: (executable as? any HostTimes)?.recordingSeconds,
             operations: (plan.stepNodes.isEmpty ? plan.promptNodes : plan.stepNodes)
                 .reduce(0) { $0 + NodeWork($1).operations })
     }
@@ -41,6 +42,9 @@ struct MeasuredPart {
     func seconds(_ stage: Stage, count: Int) throws -> [Double] {
         try (0..<count).map { _ in try timed { try executable.run(stage) }.seconds }
     }
+
+    /// What the host had to do for the last run; nil on the processor.
+    var hostSeconds: Double? { (executable as? any HostTimes)?.hostSeconds }
 
     /// When each node of a stage runs, from one further run.
     func layers(_ stage: Stage) throws -> [ModelReport.Layer] {

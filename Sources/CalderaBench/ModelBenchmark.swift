@@ -4,8 +4,18 @@ import CalderaGraph
 
 /// Measures the parts of a model, with random weights, one after the other: each is compiled, run and released.
 package struct ModelBenchmark {
+    /// What can be measured alone.
+    package enum Part: String, CaseIterable, Sendable {
+        /// The text encoders; of an autoencoder alone, its encoder.
+        case encoders
+        case unet
+        case decoder
+    }
+
     package struct Options: Sendable {
         package var architecture: BenchmarkArchitecture
+        /// Only these; empty for all that the model has.
+        package var parts: Set<Part> = []
         /// Pixels; nil takes the model's own.
         package var width: Int?
         package var height: Int?
@@ -33,10 +43,13 @@ package struct ModelBenchmark {
     private let plans: PipelinePlans
     private let request: PipelineRequest
 
-    /// Opens the device and checks the sizes; `report` is told what the tuner measures, and what a person should know of
-    /// the device. Throws `CalderaError` as `ImageGenerator.init` does.
+    /// Opens the device and checks the sizes and the parts; `report` is told what the tuner measures, and what a person
+    /// should know of the device. Throws `CalderaError` as `ImageGenerator.init` does.
     package init(_ options: Options, report: @escaping (String) -> Void = { _ in }) throws {
         self.options = options
+        if options.architecture == .vae, options.parts.contains(.unet) {
+            throw CalderaError.usage("An autoencoder alone has no UNet: leave --part unet out, or name another --arch.")
+        }
         model = try BenchmarkModel.open(options.architecture)
         let selection = try DeviceSelection(
             options.device, precision: options.precision, tuning: options.tunes ? report : nil)
@@ -62,7 +75,9 @@ package struct ModelBenchmark {
         var decode: [Double] = []
 
         mutating func add(_ part: MeasuredPart, _ stages: [Stage]) throws {
-            parts.append(part.report)
+            var report = part.report
+            report.hostSeconds = part.hostSeconds
+            parts.append(report)
             for stage in stages { layers += try part.layers(stage) }
         }
 
@@ -75,20 +90,32 @@ package struct ModelBenchmark {
     /// Measures everything; `progress` is told what comes next.
     package func run(progress: (String) -> Void) throws -> ModelReport {
         var measured = Measured()
-        if options.architecture == .vae {
-            progress("vae encoder")
-            try measurePictureEncoder(&measured)
-        } else {
-            for encoder in model.parts.encoders {
-                progress(encoder.name)
-                try measure(encoder, &measured)
-            }
+        if isWanted(.encoders) { try measureEncoders(&measured, progress) }
+        if isWanted(.unet) {
             progress("unet")
             try measureUNet(&measured)
         }
-        progress("vae decoder")
-        try measureDecoder(&measured)
+        if isWanted(.decoder) {
+            progress("vae decoder")
+            try measureDecoder(&measured)
+        }
         return report(measured)
+    }
+
+    private func isWanted(_ part: Part) -> Bool {
+        if options.architecture == .vae, part == .unet { return false }
+        return options.parts.isEmpty || options.parts.contains(part)
+    }
+
+    private func measureEncoders(_ measured: inout Measured, _ progress: (String) -> Void) throws {
+        if options.architecture == .vae {
+            progress("vae encoder")
+            return try measurePictureEncoder(&measured)
+        }
+        for encoder in model.parts.encoders {
+            progress(encoder.name)
+            try measure(encoder, &measured)
+        }
     }
 
     private func report(_ measured: Measured) -> ModelReport {

@@ -17,6 +17,10 @@ package struct ModelReport: Codable, Sendable {
         package let arenaBytes: Int
         package let largestLiveSetBytes: Int
         package let persistentBytes: Int
+        /// Recording both stages, without the driver's compiler; nil on the processor, which records nothing.
+        package let recordSeconds: Double?
+        /// What the host had to do for the last run that was measured, without its wait for the device; nil on the processor.
+        package internal(set) var hostSeconds: Double?
         /// Multiply-adds counted as two, for one run.
         package let operations: Double
     }

@@ -12,8 +12,8 @@ struct BenchKernelsCommand: ParsableCommand {
         commandName: "kernels", abstract: "Measure single kernels on the shapes of real models.",
         discussion: """
             Times are medians over operands that together are more than the caches hold, by the device's clock where it \
-            has one. The ceiling is what the device reaches in programs that do nothing but multiply-adds, or copies \
-            (on the processor, oneDNN's large products); the error is that against the processor's fp32. A star marks \
+            has one. The ceiling is what the device reaches in programs that do nothing but multiply-adds (plain, and of \
+            cooperative matrices where it has them), or copies (on the processor, oneDNN's large products); the error is that against the processor's fp32. A star marks \
             the variant that Caldera takes.
             """)
 
@@ -181,8 +181,12 @@ struct BenchKernelsCommand: ParsableCommand {
 
     private static func ceilings(_ ceilings: DeviceCeilings) -> String {
         let half = ceilings.halfOperationsPerSecond.map { ", \(Units.fixed($0 / 1e12, digits: 3)) TFLOP/s in 16 bits" }
+        let matrices = ceilings.cooperativeOperationsPerSecond.map {
+            ", \(Units.fixed($0 / 1e12, digits: 3)) TFLOP/s of cooperative matrices"
+        }
         return "ceilings: \(Units.fixed(ceilings.fp32OperationsPerSecond / 1e12, digits: 3)) TFLOP/s in fp32"
-            + (half ?? "") + ", \(Units.fixed(ceilings.copyBytesPerSecond / 1e9, digits: 1)) GB/s of copies"
+            + (half ?? "") + (matrices ?? "")
+            + ", \(Units.fixed(ceilings.copyBytesPerSecond / 1e9, digits: 1)) GB/s of copies"
     }
 
     private static func rate(_ amount: Double, _ seconds: Double, unit: Double, digits: Int) -> String {

@@ -4,6 +4,7 @@ import CalderaGraph
 import Foundation
 
 extension BenchmarkArchitecture: ExpressibleByArgument {}
+extension ModelBenchmark.Part: ExpressibleByArgument {}
 
 /// `caldera bench model`: a model's stages and layers, with random weights.
 struct BenchModelCommand: ParsableCommand {
@@ -17,6 +18,12 @@ struct BenchModelCommand: ParsableCommand {
 
     @Option(help: "Which model: \(BenchmarkArchitecture.allCases.map(\.rawValue).joined(separator: ", ")).")
     var arch: BenchmarkArchitecture
+
+    @Option(
+        help: ArgumentHelp(
+            "Only this part (\(ModelBenchmark.Part.allCases.map(\.rawValue).joined(separator: ", "))); give the option once "
+                + "for each. (default: all that the model has)", valueName: "part"))
+    var part: [ModelBenchmark.Part] = []
 
     @OptionGroup var size: SizeOptions
 
@@ -61,6 +68,7 @@ struct BenchModelCommand: ParsableCommand {
 
     private var options: ModelBenchmark.Options {
         var options = ModelBenchmark.Options(arch)
+        options.parts = Set(part)
         options.width = size.width
         options.height = size.height
         if let batch { options.batch = batch }
@@ -82,7 +90,8 @@ struct BenchModelCommand: ParsableCommand {
         let head =
             "\(report.architecture) at \(report.width)x\(report.height), batch \(report.batch), "
             + "on \(environment.device) (\(environment.driver)), \(environment.precision)"
-        return [head, times(report), parts(report), layers(report), memory(report)].joined(separator: "\n\n")
+        return [head, times(report), parts(report), planner(report), layers(report), memory(report)].joined(
+            separator: "\n\n")
     }
 
     private static func times(_ report: ModelReport) -> String {
@@ -109,6 +118,23 @@ struct BenchModelCommand: ParsableCommand {
                 Units.fixed(part.operations / 1e12, digits: 3))
         }
         return table.text()
+    }
+
+    /// What the plan costs: the arena beside what is alive at once, and the host's work.
+    private static func planner(_ report: ModelReport) -> String {
+        var table = TextTable(rightAligned: [1, 2, 3, 4, 5])
+        table.add("plan", "arena", "largest live set", "ratio", "record ms", "host ms a run")
+        for part in report.parts {
+            let ratio = part.largestLiveSetBytes > 0 ? Double(part.arenaBytes) / Double(part.largestLiveSetBytes) : 1
+            table.add(
+                part.name, Units.bytes(part.arenaBytes), Units.bytes(part.largestLiveSetBytes),
+                Units.fixed(ratio, digits: 3), milliseconds(part.recordSeconds), milliseconds(part.hostSeconds))
+        }
+        return table.text()
+    }
+
+    private static func milliseconds(_ seconds: Double?) -> String {
+        seconds.map { Units.fixed(1000 * $0, digits: 3) } ?? "-"
     }
 
     /// The slowest ten of each part and stage.

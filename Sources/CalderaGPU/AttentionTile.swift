@@ -1,12 +1,22 @@
 import CalderaVulkan
 
-/// How the attention kernel (Shaders/attention/attention.comp) divides its work.
+/// How an attention kernel divides its work.
 package struct AttentionTile: Sendable, Hashable, CustomStringConvertible {
+    /// The kernels, in Shaders/attention.
+    enum Core: String, Sendable {
+        /// Slices in shared memory.
+        case shared = "attention"
+        /// One subgroup, whose lanes broadcast what they hold: for software drivers.
+        case broadcast = "attention_broadcast"
+    }
+
+    let core: Core
     let threads: Int
     /// Queries of a workgroup.
     let rows: Int
     /// Keys of a round.
     let keys: Int
+    /// This and what follows: 0 for the broadcast core, which has no slices.
     let columnThreads: Int
     /// Of a slice of queries and keys.
     let depth: Int
@@ -16,6 +26,7 @@ package struct AttentionTile: Sendable, Hashable, CustomStringConvertible {
 
     /// `threads` is a multiple of `columnThreads`; `rows` one of their quotient, `keys` of `columnThreads`.
     init(headSize: Int, rows: Int, keys: Int, threads: Int, columnThreads: Int) {
+        core = .shared
         self.headSize = headSize
         self.rows = rows
         self.keys = keys
@@ -29,8 +40,30 @@ package struct AttentionTile: Sendable, Hashable, CustomStringConvertible {
         valueKeys = values
     }
 
+    /// The broadcast core's; nil for devices that it is not for.
+    private init?(broadcast headSize: Int, keys keyCount: Int, on device: VulkanDeviceInfo) {
+        guard device.kind == .software, device.subgroupBroadcast, (4...16).contains(device.subgroupSize) else {
+            return nil
+        }
+        let lanes = device.subgroupSize
+        core = .broadcast
+        self.headSize = headSize
+        threads = lanes
+        // The code grows with the rows and the head: larger heads would take the driver's compiler many seconds.
+        rows = headSize > 160 ? lanes : divideUp(16, lanes) * lanes
+        // As few keys as can be behind the last one: 77 of cross-attention are two rounds of 40.
+        let rounds = max(1, divideUp(keyCount, 8 * lanes))
+        keys = max(1, divideUp(divideUp(keyCount, rounds), lanes)) * lanes
+        (columnThreads, depth, valueKeys) = (0, 0, 0)
+    }
+
     /// The tile by shape.
     static func choose(headSize: Int, keys keyCount: Int, on device: VulkanDeviceInfo) -> AttentionTile {
+        if let tile = AttentionTile(broadcast: headSize, keys: keyCount, on: device) { return tile }
+        return chooseShared(headSize: headSize, keys: keyCount, on: device)
+    }
+
+    private static func chooseShared(headSize: Int, keys keyCount: Int, on device: VulkanDeviceInfo) -> AttentionTile {
         let isSoftware = device.kind == .software
         // Large heads keep so many sums that fewer rows fit a thread's registers.
         let isSmall = isSoftware || headSize > 160 || device.sharedMemory < 32 << 10
@@ -73,5 +106,7 @@ package struct AttentionTile: Sendable, Hashable, CustomStringConvertible {
 
     var constants: [UInt32] { [threads, rows, keys].map { UInt32($0) } }
 
-    package var description: String { "\(rows)x\(keys) by \(threads)" }
+    package var description: String {
+        core == .broadcast ? "broadcast \(rows)x\(keys)" : "\(rows)x\(keys) by \(threads)"
+    }
 }

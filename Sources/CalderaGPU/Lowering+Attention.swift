@@ -11,19 +11,24 @@ extension Lowering {
         let dtype = node.output.dtype
         let operands = try (node.inputs + [node.output]).map { try operand($0) }
         let tile = attentionTile(node, attention, keys: key[1])
-        let vector = allowsFours(Array(operands.prefix(3)), dtype, extents: [])
+        // The broadcast core stores fours as well.
+        let vector =
+            tile.core == .broadcast
+            ? allowsFours(operands, dtype, extents: [attention.headSize])
+            : allowsFours(Array(operands.prefix(3)), dtype, extents: [])
         let constants =
             tile.constants
             + [attention.headSize, tile.columnThreads, tile.depth, tile.valueKeys].map { UInt32($0) }
             + [attention.causal.constant, vector.constant]
         return Dispatch(
-            kernel: variant("attention", dtype), constants: constants,
+            kernel: variant(tile.core.rawValue, dtype), constants: constants,
             push: PushConstants(
                 operands, [query[0], attention.heads, query[1], key[1], attention.scale]),
             groups: query[0] * attention.heads * divideUp(query[1], tile.rows),
             reads: Array(operands.prefix(3)), writes: [operands[3]],
             detail: "\(tile) head \(attention.headSize)" + (attention.causal ? " causal" : ""))
     }
+
     private func attentionTile(_ node: Node, _ attention: Attention, keys: Int) -> AttentionTile {
         let choice = TunedShape(node).flatMap { shape in
             choices.attentionTile(shape) {

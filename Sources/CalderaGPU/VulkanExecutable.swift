@@ -1,11 +1,21 @@
 import CalderaGraph
 import CalderaVulkan
 
+/// What an executable costs the host.
+package protocol HostTimes {
+    /// Seconds that recording both stages took, without those of the driver's compiler.
+    var recordingSeconds: Double { get }
+    /// Seconds that the host was busy with the last run, not counted what it waited for the device.
+    var hostSeconds: Double { get }
+}
+
 /// A plan in device memory, each stage recorded once and replayed: by one submission where all weights stay there, by
 /// one for each segment of streamed weights otherwise.
-final class VulkanExecutable: Executable {
+final class VulkanExecutable: Executable, HostTimes {
     let prompt: Recording
     let step: Recording
+    let recordingSeconds: Double
+    private(set) var hostSeconds = 0.0
     private let device: VulkanDevice
     private let plan: Plan
     private let deviceMemory: ExecutableMemory
@@ -24,8 +34,10 @@ final class VulkanExecutable: Executable {
         deviceMemory = memory
         self.states = states
         self.recorder = recorder
+        let (start, compiled) = (ContinuousClock.now, device.pipelineSeconds)
         prompt = try recorder.record(.prompt)
         step = try recorder.record(.step)
+        recordingSeconds = (ContinuousClock.now - start) / .seconds(1) - (device.pipelineSeconds - compiled)
         timeline = try Timeline(device)
     }
 
@@ -46,11 +58,13 @@ final class VulkanExecutable: Executable {
 
     private func replay(_ recording: Recording, _ stage: Stage) throws {
         do {
+            let start = ContinuousClock.now
             for (index, part) in recording.parts.enumerated() {
                 let next = index + 1 < recording.parts.count ? recording.parts[index + 1].segment : nil
                 try submit(part.commands, of: part.segment, next: next)
                 if stage == .step { states.didSave() }
             }
+            hostSeconds = (ContinuousClock.now - start) / .seconds(1)
             try timeline.wait()
         } catch let error as CalderaError {
             let layers = "from \(recording.steps.first?.label ?? "") to \(recording.steps.last?.label ?? "")"

@@ -48,6 +48,7 @@ struct KernelTests {
         let families = Set(shapes.map(\.shape.family))
         switch set {
         case .square: #expect(families == [.gemm])
+        case .llama: #expect(families == [.gemm, .attention, .layernorm, .elementwise])
         case .vae: #expect(families.isSuperset(of: [.conv, .groupnorm, .attention]))
         default: #expect(families == Set(KernelFamily.allCases))
         }
@@ -81,10 +82,42 @@ struct KernelTests {
         }
         #expect(report.ceilings.fp32OperationsPerSecond > 0)
         #expect(report.ceilings.copyBytesPerSecond > 0)
+        if let matrices = report.ceilings.cooperativeOperationsPerSecond { #expect(matrices > 0) }
         #expect(report.environment.precision == "fp16")
         let read = try BenchmarkFile.decode(KernelReport.self, from: BenchmarkFile.encode(report))
         #expect(read.results == report.results)
         #expect(read.ceilings == report.ceilings)
+    }
+
+    @Test(
+        "Every variant computes what the processor does, on a language model's shapes",
+        arguments: [DeviceChoice.cpu, .vulkan])
+    func language(device: DeviceChoice) throws {
+        var options = KernelBenchmark.Options()
+        options.sets = [.llama]
+        options.families = [.attention, .elementwise, .layernorm]
+        options.device = device
+        options.precision = device == .cpu ? .fp32 : .fp16
+        options.secondsEach = 0
+        let report = try KernelBenchmark(options).run { _ in }
+        let names = report.results.map(\.shape)
+        // Pieces of a prompt, then single tokens.
+        #expect(names.contains("attention 1x20 heads of 64, 64 to 1024 tokens of a cache"))
+        #expect(names.contains("attention 1x20 heads of 64, 1 to 1024 tokens of a cache"))
+        #expect(names.contains { $0.hasPrefix("rms_norm 1x1x1280") || $0.hasPrefix("rms_norm 1x1280") })
+        #expect(names.contains { $0.hasPrefix("rotary 1x1x1280, 1024x64") })
+        #expect(names.contains { $0.hasPrefix("swiglu 1x1x3840") })
+        if device == .cpu { return }
+        for result in report.results { #expect(try #require(result.error) < 2e-3, "\(result.shape)") }
+    }
+
+    @Test("A language model's few rows are read by a kernel of their own, and products of many are not")
+    func rows() throws {
+        let limits = PlanLimits()
+        let shapes = try KernelSet.llama.shapes(.fp16, limits: limits).map(\.shape.name)
+        #expect(shapes.contains { $0.hasPrefix("gemm 64x3840x1280") })
+        #expect(shapes.contains { $0.hasPrefix("gemm 1x3840x1280") })
+        #expect(shapes.contains { $0.hasPrefix("gemm 1x32013x1280") })
     }
 
     @Test("The processor's fp32 has nothing to be compared with")

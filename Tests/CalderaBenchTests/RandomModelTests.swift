@@ -1,4 +1,5 @@
 import CalderaBench
+import CalderaDiffusion
 import CalderaGraph
 import CalderaTestSupport
 import Foundation
@@ -85,6 +86,41 @@ struct RandomModelTests {
             JSONSerialization.jsonObject(with: BenchmarkFile.encode(report)) as? [String: Any])
         for key in ["decode_seconds", "encode_seconds", "peak_device_bytes", "peak_host_bytes", "environment"] {
             #expect(keys[key] != nil, "\(key)")
+        }
+    }
+
+    @Test("Only the parts that are asked for are measured")
+    func parts() throws {
+        var options = ModelBenchmark.Options(.vae)
+        options.parts = [.decoder]
+        options.width = 32
+        options.height = 32
+        options.repeats = 1
+        options.device = .vulkan
+        let report = try ModelBenchmark(options).run { _ in }
+        #expect(report.parts.map(\.name) == ["vae decoder"])
+        #expect(report.encodeSeconds == nil)
+        #expect(report.decodeSeconds?.count == 1)
+        let part = report.parts[0]
+        #expect(try #require(part.recordSeconds) > 0)
+        // The host's part of a run is less than all of it.
+        let host = try #require(part.hostSeconds)
+        #expect(host > 0 && host < part.firstRunSeconds)
+        options.parts = [.unet]
+        #expect { try ModelBenchmark(options) } throws: { ($0 as? CalderaError)?.kind == .usage }
+    }
+
+    @Test("SDXL's arena at 1024 pixels under guidance is hardly larger than what is alive at once")
+    func arena() throws {
+        let model = try BenchmarkModel.open(.sdxl)
+        var request = try model.planned(width: 1024, height: 1024)
+        request.scheduler = "euler"
+        for precision in [Precision.fp16, .fp32] {
+            let plans = PipelinePlans(parts: model.parts, precision: precision, limits: PlanLimits())
+            let plan = try plans.denoiser(
+                plans.denoising(request, schedule: model.parts.schedule(request), pictures: 1))
+            #expect(plan.stepNodes.contains { $0.output.shape == [2, 128, 128, 320] })
+            #expect(Double(plan.arenaSize) <= 1.15 * Double(plan.largestLiveSet))
         }
     }
 

@@ -16,7 +16,8 @@ struct BenchTests {
         for command in ["model", "language", "kernels"] { #expect(bench.output.contains(command)) }
         let model = try Program.run(["bench", "model", "--help"]).output
         let flags = [
-            "--arch", "--width", "--height", "--batch", "--steps", "--device", "--precision", "--json", "--tune",
+            "--arch", "--part", "--width", "--height", "--batch", "--steps", "--device", "--precision", "--json",
+            "--tune",
         ]
         for flag in flags { #expect(model.contains(flag), "\(flag)") }
         let kernels = try Program.run(["bench", "kernels", "--help"]).output
@@ -112,6 +113,8 @@ struct BenchTests {
         arguments: [
             (["bench", "model"], "--arch"), (["bench", "model", "--arch", "gpt"], "gpt"),
             (["bench", "model", "--arch", "vae", "--width", "7"], "multiple of 8"),
+            (["bench", "model", "--arch", "vae", "--part", "unet"], "--part"),
+            (["bench", "model", "--arch", "sd15", "--part", "wheels"], "wheels"),
             (["bench", "model", "--arch", "vae", "--json", "none/x.json"], "none"),
             (["bench", "kernels", "--op", "fft"], "fft"), (["bench", "kernels", "--shape", "4xx4"], "--shape"),
             (["bench", "kernels", "--shape", "4x4", "--device", "cpu"], "--op"),

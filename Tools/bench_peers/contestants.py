@@ -88,10 +88,9 @@ class Caldera(Contestant):
     def bench(self, work: Work) -> Sample:
         arch = "vae" if work.kind == "decoder" else work.arch
         file = self.scratch / "caldera.json"
-        # What is not asked for is run once.
-        steps, repeats = (1, self.arguments.runs) if work.kind == "decoder" else (self.arguments.runs, 1)
+        part, count = ("decoder", "--repeats") if work.kind == "decoder" else ("unet", "--steps")
         words = ["bench", "model", "--arch", arch, "--width", str(work.side), "--height", str(work.side),
-                 "--steps", str(steps), "--repeats", str(repeats), "--json", str(file), *self.common]
+                 "--part", part, count, str(self.arguments.runs), "--json", str(file), *self.common]
         run([self.arguments.caldera, *words, *([] if work.batch == 2 else ["--no-guidance"])], self.arguments.timeout)
         return caldera_profile.sample(json.loads(file.read_text()), work)
 
