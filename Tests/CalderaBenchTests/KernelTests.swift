@@ -111,7 +111,7 @@ struct KernelTests {
         for result in report.results { #expect(try #require(result.error) < 2e-3, "\(result.shape)") }
     }
 
-    @Test("A language model's few rows are read by a kernel of their own, and products of many are not")
+    @Test("A language model's products are those of pieces of a prompt and of single tokens")
     func rows() throws {
         let limits = PlanLimits()
         let shapes = try KernelSet.llama.shapes(.fp16, limits: limits).map(\.shape.name)
