@@ -16,7 +16,10 @@ def optimizers(parameters: dict[str, torch.nn.Parameter], rate: float) -> list[t
     matrices = [p for name, p in trained.items() if p.dim() > 1 and "embedding." not in name]
     chosen = {id(p) for p in matrices}
     others = [p for p in trained.values() if id(p) not in chosen]
-    return [Muon(matrices, rate), torch.optim.AdamW(others, rate, betas=(0.9, 0.99), weight_decay=0)]
+    chosen_optimizers = [Muon(matrices, rate)]
+    if others:  # A LoRA has matrices alone.
+        chosen_optimizers.append(torch.optim.AdamW(others, rate, betas=(0.9, 0.99), weight_decay=0))
+    return chosen_optimizers
 
 
 class Muon(torch.optim.Optimizer):
