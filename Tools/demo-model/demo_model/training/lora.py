@@ -19,7 +19,7 @@ from .diffusion import Latents, Loss
 from .loop import Training, device
 
 RANK = 8
-PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out")
+PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")
 
 
 class Adapted(nn.Module):

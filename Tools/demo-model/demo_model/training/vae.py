@@ -4,6 +4,7 @@
 """
 
 import argparse
+import copy
 import random
 from pathlib import Path
 
@@ -53,7 +54,7 @@ class Loss:
 
 @torch.no_grad()
 def evaluate(vae: Autoencoder, count: int = 256) -> dict:
-    """Reconstruction of renders that no training sees, their seed being apart."""
+    """Reconstruction of renders that no training sees, their seed being apart, and how far fp16 is from fp32."""
     rng, ratios, errors = random.Random(UNSEEN_SEED), [], []
     for _ in range(count // 32):
         pictures = as_tensor([sample(rng).pixels for _ in range(32)])
@@ -61,7 +62,15 @@ def evaluate(vae: Autoencoder, count: int = 256) -> dict:
         ratios.append(psnr(decoded, pictures))
         errors.append((decoded.clamp(-1, 1) - pictures).square().mean())
     pooled = 10 * torch.log10(4 / torch.stack(errors).mean())
-    return {"psnr": round(torch.cat(ratios).mean().item(), 2), "psnr_of_mean_error": round(pooled.item(), 2)}
+    return {"psnr": round(torch.cat(ratios).mean().item(), 2), "psnr_of_mean_error": round(pooled.item(), 2),
+            "largest_fp16_difference": round(half_difference(vae, pictures[:8]), 5)}
+
+
+def half_difference(vae: Autoencoder, pictures: torch.Tensor) -> float:
+    """The largest difference between decoding in fp16 and in fp32, both with weights that fp16 can hold."""
+    half = copy.deepcopy(vae).half()
+    codes = vae.encode(pictures)[0].half()
+    return (half.decode(codes).float() - half.float().decode(codes.float())).abs().max().item()
 
 
 def narrow(path: Path) -> Autoencoder:
