@@ -87,9 +87,9 @@ import Testing
         #expect(try changed(tensors, unet) == expected)
     }
 
-    /// A LoRA made for the model that ships with the program.
+    /// The LoRA that ships with the embedded model.
     @Test func thickOutlineFitsTheEmbeddedModel() throws {
-        let file = try AdapterFile(Fixture.path("thick_outline.safetensors"))
+        let file = try AdapterFile(TestPaths.embeddedModel.appending(path: "lora/thick_outline.safetensors").path)
         #expect(file.alias == "thick_outline")
         let folder = try ModelFolder(TestPaths.embeddedModel.path)
         let bases = try ["unet", "text_encoder", "text_encoder_2"].map { ($0, try folder.weights($0)) }

@@ -22,6 +22,7 @@ struct UpsampleTests {
         #expect(four.lines.count == 4)
         #expect(four.lines[0] == first.lines[0])
         #expect(Set(four.lines).count > 1)
+        #expect(four.lines.allSatisfy { $0.contains("red circle") }, "\(four.lines)")
     }
 
     @Test("JSON tells the model, the seeds and what the model was asked")

@@ -1,7 +1,7 @@
 """Makes Tests/CalderaTextTests/Fixtures/tokenizers: small tokenizers of several styles, and what the `tokenizers`
 package gives for them on several thousand strings.
 
-STYLE.json       a tokenizer of that style, trained on the strings themselves; captions.json is the embedded upsampler's
+STYLE.json       a tokenizer of that style, trained on the strings themselves; captions.json was an embedded upsampler's
                  own and is only read
 texts.json       the strings
 ids.json         for each style: a checksum of the ids of each string, the ids of some, and checksums of decoded texts

@@ -1,0 +1,49 @@
+"""Muon (Jordan et al., 2024): momentum whose matrices are made orthogonal before they are applied.
+
+Convolutions count as matrices [outputs, inputs x kernel]. Updates have Adam's usual size (0.2 a weight), so one
+learning rate serves both kinds of weights. Everything that is no matrix goes to AdamW.
+"""
+
+import torch
+
+MOMENTUM = 0.95
+WEIGHT_SIZE = 0.2
+
+
+def optimizers(parameters: dict[str, torch.nn.Parameter], rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the hidden matrices of named parameters, AdamW for embeddings, norms and biases."""
+    trained = {name: p for name, p in parameters.items() if p.requires_grad}
+    matrices = [p for name, p in trained.items() if p.dim() > 1 and "embedding." not in name]
+    chosen = {id(p) for p in matrices}
+    others = [p for p in trained.values() if id(p) not in chosen]
+    chosen_optimizers = [Muon(matrices, rate)]
+    if others:  # A LoRA has matrices alone.
+        chosen_optimizers.append(torch.optim.AdamW(others, rate, betas=(0.9, 0.99), weight_decay=0))
+    return chosen_optimizers
+
+
+class Muon(torch.optim.Optimizer):
+    def __init__(self, parameters, lr: float):
+        super().__init__(parameters, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for parameter in (p for p in group["params"] if p.grad is not None):
+                state = self.state[parameter]
+                momentum = state.setdefault("momentum", torch.zeros_like(parameter))
+                momentum.lerp_(parameter.grad, 1 - MOMENTUM)
+                matrix = parameter.grad.lerp(momentum, MOMENTUM).flatten(1)
+                size = WEIGHT_SIZE * max(matrix.shape) ** 0.5
+                parameter.add_(orthogonal(matrix).reshape(parameter.shape), alpha=-group["lr"] * size)
+
+
+def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
+    """The nearest matrix with orthonormal rows or columns, roughly: five quintic Newton-Schulz steps."""
+    x = matrix.float() / (matrix.norm() + 1e-7)
+    tall = x.shape[0] > x.shape[1]
+    x = x.T if tall else x
+    for _ in range(5):
+        product = x @ x.T
+        x = 3.4445 * x + (2.0315 * product @ product - 4.7750 * product) @ x
+    return x.T if tall else x

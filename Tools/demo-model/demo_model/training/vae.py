@@ -1,0 +1,103 @@
+"""Trains the autoencoder on whole renders; can start from a narrower one and stay near its latents.
+
+    python -m demo_model.training.vae RUN --steps N [--start VAE.safetensors] [--stay 0.5]
+"""
+
+import argparse
+import copy
+import random
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from ..networks.autoencoder import Autoencoder, NARROW_CHANNELS, widen
+from ..networks.weights import read
+from ..pictures import sample
+from .loop import Training, as_tensor, autocast, device, psnr, streams
+
+SEED = 1
+UNSEEN_SEED = 990_001
+OUTLINED = 0.08
+
+
+class Loss:
+    """Root mean square error of each picture, of its edges, and the way from the old latents."""
+
+    def __init__(self, vae: Autoencoder, old: Autoencoder | None, batch: int, stay: float, noise: float = 0.03):
+        self.vae, self.old, self.batch, self.stay, self.noise = vae, old, batch, stay, noise
+
+    def __call__(self, step: int) -> torch.Tensor:
+        rng, generator = streams(SEED, step)
+        pictures = as_tensor([sample(rng, outline=3 if rng.random() < OUTLINED else 0).pixels for _ in range(self.batch)])
+        with autocast():
+            mean, log_variance = self.vae.encode(pictures)
+            scale = self.vae.config["scaling_factor"]
+            noise = torch.randn(mean.shape, generator=generator).to(mean) * self.noise / scale
+            decoded = self.vae.decode(mean + noise)
+        loss = self._error(decoded.float() - pictures) + 1e-4 * (log_variance.float() + 6).square().mean()
+        return loss + self._departure(pictures, mean.float() * scale)
+
+    @staticmethod
+    def _error(error):
+        rows, columns = error[..., 1:, :] - error[..., :-1, :], error[..., 1:] - error[..., :-1]
+        root = (error.square().mean((1, 2, 3)) + 1e-5).sqrt().mean()
+        return root + 0.15 * (rows.abs().mean() + columns.abs().mean())
+
+    def _departure(self, pictures, latents):
+        if self.old is None:  # Latents of size one are what the noise schedule expects.
+            return 1e-3 * (latents.square().mean() - 1).square() + 1e-3 * latents.mean((0, 2, 3)).square().sum()
+        with torch.no_grad(), autocast():
+            old = self.old.latents(pictures).float()
+        return self.stay * (latents - old).square().mean()
+
+
+@torch.no_grad()
+def evaluate(vae: Autoencoder, count: int = 256) -> dict:
+    """Reconstruction of renders that no training sees, their seed being apart, and how far fp16 is from fp32."""
+    rng, ratios, errors = random.Random(UNSEEN_SEED), [], []
+    for _ in range(count // 32):
+        pictures = as_tensor([sample(rng).pixels for _ in range(32)])
+        decoded = vae.decode(vae.encode(pictures)[0])
+        ratios.append(psnr(decoded, pictures))
+        errors.append((decoded.clamp(-1, 1) - pictures).square().mean())
+    pooled = 10 * torch.log10(4 / torch.stack(errors).mean())
+    return {"psnr": round(torch.cat(ratios).mean().item(), 2), "psnr_of_mean_error": round(pooled.item(), 2),
+            "largest_fp16_difference": round(half_difference(vae, pictures[:8]), 5)}
+
+
+def half_difference(vae: Autoencoder, pictures: torch.Tensor) -> float:
+    """The largest difference between decoding in fp16 and in fp32, both with weights that fp16 can hold."""
+    half = copy.deepcopy(vae).half()
+    codes = vae.encode(pictures)[0].half()
+    return (half.decode(codes).float() - half.float().decode(codes.float())).abs().max().item()
+
+
+def narrow(path: Path) -> Autoencoder:
+    vae = Autoencoder({"block_out_channels": NARROW_CHANNELS})
+    vae.load_state_dict(read(path))
+    return vae.to(device(), memory_format=torch.channels_last).requires_grad_(False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--batch", type=int, default=8 if device().type == "cpu" else 128)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--start", type=Path, help="a narrower autoencoder's safetensors file")
+    parser.add_argument("--stay", type=float, default=0.5, help="weight of the squared way from its latents")
+    arguments = parser.parse_args()
+    torch.manual_seed(SEED)
+    vae = Autoencoder().to(device(), memory_format=torch.channels_last)
+    old = narrow(arguments.start) if arguments.start else None
+    if old is not None:
+        vae.load_state_dict(widen({k: v.cpu() for k, v in old.state_dict().items()}, vae))
+    training = Training(vae, arguments.run / "vae.pt", arguments.rate)
+    average = training.run(Loss(vae, old, arguments.batch, arguments.stay), arguments.steps)
+    vae.load_state_dict(average)
+    print(evaluate(vae))
+
+
+if __name__ == "__main__":
+    main()
