@@ -109,12 +109,13 @@ struct ShaderTests {
         let cases = [
             ("\(Self.head)\nvoid main() { x = 1; }", "mine.comp:3: "), ("void main() {}", "#version"),
             ("\(Self.head)\n#include \"none.glsl\"\n", "mine.comp:3: "),
-            ("\(Self.head)\n#include \"mine.comp\"\n", "without end"),
+            ("\(Self.head)\n#include \"loop.glsl\"\n", "without end"),
             ("\(Self.head)\n#include \"part.glsl\"\nvoid main() {}\n", "part.glsl:2: "),
         ]
+        let files = ["part.glsl": "\nfloat f() { return y; }\n", "loop.glsl": "#include \"loop.glsl\"\n"]
         for (text, mentions) in cases {
             #expect {
-                try outcome(text, files: ["part.glsl": "\nfloat f() { return y; }\n"])
+                try outcome(text, files: files)
             } throws: {
                 ($0 as? CalderaError)?.message.contains(mentions) == true
             }
