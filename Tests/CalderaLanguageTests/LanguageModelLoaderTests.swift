@@ -127,7 +127,7 @@ import Testing
         let parts = try LanguageModelLoader.open(folder.url.path)
         #expect(throws: CalderaError.self) { try greedy(parts, [1]) }
         try folder.write(
-            "config.json", config.replacingOccurrences(of: "\"vocab_size\": 1021", with: "\"vocab_size\": 1000"))
+            "config.json", config.replacingOccurrences(of: "\"vocab_size\": 897", with: "\"vocab_size\": 880"))
         #expect(message(folder.url.path).contains("not of one model"))
     }
 }
