@@ -16,6 +16,7 @@ from works import Sample, Work
 
 PROMPT = "a lighthouse at dusk"
 TORCH_WORKER = Path(__file__).with_name("torch_worker.py")
+LLAMA_CPP_WORKER = Path(__file__).with_name("llama_cpp_worker.py")
 
 
 class Contestant:
@@ -30,8 +31,9 @@ class Contestant:
         raise NotImplementedError
 
 
-def line_up(arguments: argparse.Namespace) -> tuple[list[Contestant], list[str]]:
-    """All that can take part, and lines on those who cannot. Throws `Failure` when none is left."""
+def line_up(arguments: argparse.Namespace, versions: dict) -> tuple[list[Contestant], list[str]]:
+    """All that can take part, and lines on those who cannot; `versions` are those of the interpreter's packages.
+    Throws `Failure` when none is left."""
     scratch = Path(tempfile.mkdtemp(prefix="bench-peers-"))
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     contestants: list[Contestant] = [Caldera(arguments, precision, scratch) for precision in arguments.precision]
@@ -45,6 +47,10 @@ def line_up(arguments: argparse.Namespace) -> tuple[list[Contestant], list[str]]
         absent.append("stable-diffusion.cpp takes no part: it needs a checkpoint in the folder that --models names.")
     else:
         contestants.append(StableDiffusionCpp(arguments, program, scratch))
+    if arguments.device != "cpu" or any(versions[name] is None for name in ("xllamacpp", "gguf")):
+        absent.append("llama.cpp takes no part: it runs on the CPU, and the interpreter needs xllamacpp and gguf.")
+    else:
+        contestants.append(LlamaCpp(arguments, scratch))
     return chosen(contestants, arguments.contestants), absent
 
 
@@ -103,8 +109,8 @@ class Caldera(Contestant):
         # What comes behind the step is the rest of the program's own total.
         start = max(0.0, finished.seconds - timings["total"])
         step = timings["denoise_steps"][0]
-        seconds = start + timings["load"] + timings["compile"] + timings["encode"] + step
-        return Sample([seconds], {"step_seconds": step, "without_step_seconds": round(seconds - step, 4)})
+        seconds = start + timings["load"] + timings["compile"] + timings["encode"]
+        return Sample([seconds], {"step_seconds": step, "with_step_seconds": round(seconds + step, 4)})
 
 
 class Diffusers(Contestant):
@@ -135,9 +141,8 @@ class Diffusers(Contestant):
         finished = run([self.arguments.python, str(TORCH_WORKER), json.dumps(job)], self.arguments.timeout, environment)
         answer = json.loads(finished.output.splitlines()[-1])
         if work.kind == "load":
-            seconds = answer["ended"] - finished.started
-            details = answer["details"] | {"without_step_seconds": round(seconds - answer["step"], 4)}
-            return Sample([seconds], details)
+            details = answer["details"] | {"with_step_seconds": round(answer["ended"] - finished.started, 4)}
+            return Sample([answer["began"] - finished.started], details)
         return Sample(answer["seconds"], answer["details"])
 
 
@@ -168,6 +173,23 @@ class StableDiffusionCpp(Contestant):
             return Sample([decoding])
         # Writing the picture, which counts too, takes no time beside the rest.
         return Sample([finished.seconds - decoding], {"step_seconds": sampling})
+
+
+class LlamaCpp(Contestant):
+    name = "llama.cpp f16"
+
+    def __init__(self, arguments: argparse.Namespace, scratch: Path):
+        self.arguments, self.scratch = arguments, scratch
+
+    def knows(self, work: Work) -> bool:
+        return work.kind == "token"
+
+    def measure(self, work: Work) -> Sample:
+        job = {"config": LANGUAGE_MODELS[work.arch], "scratch": str(self.scratch), "side": work.side,
+               "threads": self.arguments.threads, "runs": self.arguments.runs}
+        finished = run([self.arguments.python, str(LLAMA_CPP_WORKER), json.dumps(job)], self.arguments.timeout)
+        answer = json.loads(finished.output.splitlines()[-1])
+        return Sample(answer["seconds"], answer["details"])
 
 
 def told(text: str, pattern: str) -> float:

@@ -17,15 +17,17 @@ try:
     import torch, diffusers, transformers
 except ImportError as error:
     sys.exit(f"no module {error.name}")
-try:
-    accelerate = importlib.metadata.version("accelerate")
-except importlib.metadata.PackageNotFoundError:
-    accelerate = None
+def version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 onednn = re.search(r"MKL-DNN v([0-9.]+)", torch.__config__.show())
 cuda = torch.cuda.is_available()
 print(json.dumps({
     "python": platform.python_version(), "torch": torch.__version__, "diffusers": diffusers.__version__,
-    "transformers": transformers.__version__, "accelerate": accelerate, "torch_onednn": onednn and onednn[1],
+    "transformers": transformers.__version__, "accelerate": version("accelerate"),
+    "xllamacpp": version("xllamacpp"), "gguf": version("gguf"), "torch_onednn": onednn and onednn[1],
     "cuda": torch.version.cuda if cuda else None, "cudnn": torch.backends.cudnn.version() if cuda else None,
     "cuda_device": torch.cuda.get_device_name() if cuda else None}))
 """
