@@ -1,7 +1,7 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 // variants: FP16
-// optional: GL_NV_cooperative_matrix2
+// optional: GL_KHR_cooperative_matrix GL_NV_cooperative_matrix2
 // A two-dimensional convolution over [batch, height, width, channels], through matrices of flexible size.
 #define FLEXIBLE 1
 #include "conv_source.glsl"

@@ -5,12 +5,15 @@ import CalderaVulkan
 package enum KernelVariant: Sendable, Hashable, CustomStringConvertible {
     case matrix(MatrixTile)
     case attention(AttentionTile)
+    /// For products of few rows; the tuner does not measure these.
+    case rows(RowTile)
 
     /// Tells it from every other variant of the same node: what a file of choices calls it.
     package var description: String {
         switch self {
         case .matrix(let tile): "\(tile.core.rawValue) \(tile)"
         case .attention(let tile): "\(tile)"
+        case .rows(let tile): "\(tile)"
         }
     }
 }
@@ -25,6 +28,15 @@ struct KernelChoices {
         if case .matrix(let tile) = pinned, tile.supports(dtype) { return tile }
         guard let name = tuned?[shape] else { return nil }
         return candidates().first { KernelVariant.matrix($0).description == name }
+    }
+
+    /// Whether products of few rows may have their own kernel: not where a matrix's is given.
+    var allowsRows: Bool { pinned == nil || rowTile != nil }
+
+    /// The one that is given.
+    var rowTile: RowTile? {
+        if case .rows(let tile) = pinned { return tile }
+        return nil
     }
 
     func attentionTile(_ shape: TunedShape, among candidates: () -> [AttentionTile]) -> AttentionTile? {

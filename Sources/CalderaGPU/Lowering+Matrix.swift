@@ -60,26 +60,23 @@ extension Lowering {
 
     /// Few rows, as the step stage of an incremental plan has them, are bound by reading the weight.
     func takesRows(_ rows: Int) -> Bool {
-        plan.isIncremental && rows <= Lowering.mostRows && choices.pinned == nil
+        plan.isIncremental && rows <= Lowering.mostRows && choices.allowsRows
     }
 
-    /// A workgroup makes a column of the result, or several side by side on devices that have many lanes.
     private func rowProduct(_ product: Product, _ node: Node, _ epilogue: Epilogue) -> Dispatch {
         let dtype = node.output.dtype
-        let lanes = device.kind == .software ? team(32) : 32
-        let columns = device.kind == .software ? 1 : 4
+        let tile = choices.rowTile ?? .choose(on: device)
         let wide = 16 / dtype.size
         let isWide =
             product.inner.isMultiple(of: wide) && [product.source, product.weight].allSatisfy { $0.isAligned(to: 16) }
+        let core = [tile.lanes * tile.columns, tile.lanes, tile.columns, product.rows, tile.held, tile.piece, 0, 0]
         return Dispatch(
             kernel: variant("gemv", dtype),
-            constants: [lanes * columns, lanes, columns, product.rows].map { UInt32($0) } + [0, 0, 0, 0] + [
-                isWide.constant, 0,
-            ] + epilogue.constants,
+            constants: core.map { UInt32($0) } + [isWide.constant, 0] + epilogue.constants,
             push: PushConstants(
                 product.operands, [product.rows, product.columns, product.inner, product.rowsPerBias]),
-            groups: divideUp(product.columns, columns), reads: [product.source, product.weight] + product.extras,
-            writes: [product.result],
+            groups: divideUp(product.columns, tile.columns * tile.held),
+            reads: [product.source, product.weight] + product.extras, writes: [product.result],
             detail: "\(product.rows) row\(product.rows == 1 ? "" : "s")"
                 + (epilogue.parts.isEmpty ? "" : " " + epilogue.parts.joined(separator: "+")))
     }

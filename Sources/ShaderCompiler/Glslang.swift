@@ -79,9 +79,8 @@ struct Glslang: Sendable {
     private func compile(_ arguments: [String], _ variant: Variant) throws {
         let (succeeded, output) = try run(arguments)
         guard succeeded else {
-            if let name = variant.optionalExtension, output.contains("extension not supported: \(name)\n") {
-                throw UnknownExtension(name: name)
-            }
+            let unknown = variant.optionalExtensions.first { output.contains("extension not supported: \($0)\n") }
+            if let unknown { throw UnknownExtension(name: unknown) }
             throw Failure(diagnostics(output, variant))
         }
     }

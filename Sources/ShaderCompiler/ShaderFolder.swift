@@ -8,8 +8,8 @@ struct Variant: Sendable {
     let kernel: String
     /// The macros defined for this variant, such as `FP16` or `FP16` and `CAUSAL`.
     let macros: [String]
-    /// The extension without which a compiler may leave the variant out.
-    let optionalExtension: String?
+    /// A compiler that lacks any of these extensions may leave the variant out.
+    let optionalExtensions: [String]
 
     /// What the host asks for: `gemm.FP16`, `attention.FP16+CAUSAL`.
     var name: String { "\(kernel).\(macros.joined(separator: "+"))" }
@@ -47,17 +47,17 @@ struct ShaderFolder {
 
     /// The variants that a line `// variants: FP16 FP32 FP16+CAUSAL` declares; FP16 and FP32 without such a line.
     ///
-    /// A line `// optional: GL_KHR_cooperative_matrix` says that older compilers need not build them.
+    /// A line `// optional: GL_KHR_cooperative_matrix` says that compilers without these extensions need not build them.
     private static func variants(of path: String) throws -> [Variant] {
         let kernel = URL(filePath: path).deletingPathExtension().lastPathComponent
         let text = try String(contentsOfFile: path, encoding: .utf8)
         let mark = "// variants:"
         let optionalMark = "// optional:"
         var declared: [String] = ["FP16", "FP32"]
-        var optionalExtension: String?
+        var optionalExtensions: [String] = []
         for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
             if line.hasPrefix(optionalMark) {
-                optionalExtension = line.dropFirst(optionalMark.count).trimmingCharacters(in: .whitespaces)
+                optionalExtensions = line.dropFirst(optionalMark.count).split(separator: " ").map(String.init)
             }
             guard line.hasPrefix(mark) else { continue }
             declared = line.dropFirst(mark.count).split(separator: " ").map(String.init)
@@ -69,7 +69,7 @@ struct ShaderFolder {
         return declared.map {
             Variant(
                 path: path, kernel: kernel, macros: $0.split(separator: "+").map(String.init),
-                optionalExtension: optionalExtension)
+                optionalExtensions: optionalExtensions)
         }
     }
 }

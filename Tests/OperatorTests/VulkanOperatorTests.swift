@@ -40,6 +40,20 @@ import Testing
         }
     }
 
+    /// Products of few rows with a GPU's tile, which software drivers do not choose.
+    @Test(arguments: [DType.float32, .float16])
+    func rowProductsOfGPUsMatchTheReference(dtype: DType) throws {
+        let cases = operatorCases.filter { $0.name.hasPrefix("matmul beside a cache") }
+        #expect(cases.count >= 12)
+        try withVulkan { device in
+            let backend = VulkanBackend(device: device).replacing(.rows(.gpu))
+            for operatorCase in cases {
+                let report = try check(operatorCase, on: backend, dtype: dtype)
+                #expect(report.passed, "\(report)")
+            }
+        }
+    }
+
     /// Sums divided among workgroups, in each core: in parts of unequal length, in more parts than there are terms, with
     /// every part of the epilogue, and behind each other in one plan, where all share the memory for the parts.
     @Test func dividedSumsMatchTheReference() throws {
