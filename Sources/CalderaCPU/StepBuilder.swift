@@ -59,11 +59,19 @@ final class StepBuilder {
         weights = WeightPacking(plan, source: source, counter: counter)
     }
 
-    /// What all steps together take within `budget`, and which weights stay in memory.
-    func forecast(budget: Int?) -> (memory: MemoryForecast, residency: Residency) {
+    typealias Forecast = (memory: MemoryForecast, residency: Residency, packers: Int)
+
+    /// What all steps together take within `budget`, which weights stay in memory, and how many threads pack them: all,
+    /// each with memory for its conversions, if no weight has to stream for it.
+    func forecast(budget: Int?) -> Forecast {
+        let wide = forecast(budget: budget, packers: Parallel.threads)
+        return wide.residency.largestStreamed == 0 ? wide : forecast(budget: budget, packers: 1)
+    }
+
+    private func forecast(budget: Int?, packers: Int) -> Forecast {
         // The regions, vectors, row biases: whatever was allocated while the steps were made.
         let fixed = counter.now
-        let most = max(weights.stagingSize, scratch.size)
+        let most = max(weights.stagingSize.roundedUp(to: HostMemory.alignment) * packers, scratch.size)
         let residency = weights.residency(budget: budget.map { $0 - fixed - most })
         // Weights that stream pass through the scratch memory, as do those that are replaced.
         let working = residency.largestStreamed > 0 ? most : scratch.size
@@ -72,15 +80,15 @@ final class StepBuilder {
             streaming: residency.largestStreamed, streamedWeights: weights.size { !residency.isResident[$0] },
             arena: arena.size, persistent: fixed - arena.size - weights.vectorSize, working: working,
             staging: most - working)
-        return (forecast, residency)
+        return (forecast, residency, packers)
     }
 
     /// Loads the weights that stay within `budget`, allocates the scratch memory and hands the addresses to what was
     /// waiting for them.
     func finish(budget: Int?) throws {
-        let (forecast, residency) = forecast(budget: budget)
+        let (forecast, residency, packers) = forecast(budget: budget)
         try forecast.check(budget: budget, on: "the processor")
-        try weights.load(residency)
+        try weights.load(residency, packers: packers)
         scratch.reserve(forecast.working)
         try scratch.allocate(counter: counter)
         try weights.stream(residency, staging: scratch)

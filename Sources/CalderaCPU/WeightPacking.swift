@@ -127,20 +127,25 @@ final class WeightPacking {
 
     // MARK: Loading
 
-    /// Reads the vectors and packs the weights that stay.
-    func load(_ residency: Residency) throws {
+    /// Reads the vectors and packs the weights that stay. Several packers are threads that take a weight each: they meet
+    /// once, not at each weight. One packer has all threads at each of its weights.
+    func load(_ residency: Residency, packers: Int) throws {
         for vector in vectors.values.sorted(by: { $0.name < $1.name }) { try fill(vector) }
         let staying = packed.indices.filter { residency.isResident[$0] }
-        try withStaging(stagingSize) { staging in
-            for (position, index) in staying.enumerated() {
+        let share = stagingSize.roundedUp(to: HostMemory.alignment)
+        try withStaging(share * packers) { staging in
+            func pack(_ packer: Int, _ position: Int) throws {
                 if let ahead = staying.dropFirst(position + WeightSlot.lookahead).first {
                     source(of: packed[ahead].name).willRead(packed[ahead].name)
                 }
-                let weight = packed[index]
+                let weight = packed[staying[position]]
                 let memory = try HostMemory(weight.size, for: "the weight \(weight.name)", counter: counter)
                 weight.memory = memory
-                try pack(weight, into: memory.base, staging: staging)
+                let own = UnsafeMutableRawBufferPointer(rebasing: staging[packer * share..<(packer + 1) * share])
+                try self.pack(weight, into: memory.base, staging: own)
             }
+            if packers > 1 { return try MatrixArithmetic.parallel(staying.count, pack) }
+            for position in staying.indices { try pack(0, position) }
         }
     }
 
