@@ -39,11 +39,19 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
-    """The nearest matrix with orthonormal rows or columns, roughly: five quintic Newton-Schulz steps."""
+    """The nearest matrix with orthonormal rows or columns, roughly: five quintic Newton-Schulz steps.
+
+    A step multiplies x by a polynomial of x xT. Taking the steps on x xT, which is small and square, and multiplying
+    x by the product of the polynomials at the end gives the same for half of the work.
+    """
     x = matrix.float() / (matrix.norm() + 1e-7)
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x
+    square = x @ x.T
+    identity = torch.eye(len(square), device=square.device)
+    factors = identity
     for _ in range(5):
-        product = x @ x.T
-        x = 3.4445 * x + (2.0315 * product @ product - 4.7750 * product) @ x
+        factor = 3.4445 * identity - 4.7750 * square + 2.0315 * square @ square
+        factors, square = factor @ factors, factor @ square @ factor
+    x = factors @ x
     return x.T if tall else x
