@@ -8,6 +8,12 @@ from . import words
 from .words import COLOURS, PLACES, RELATIONS, SCENES, is_named, with_article
 
 KINDS = {"shape": 0.27, "solid": 0.12, "object": 0.25, "two": 0.28, "count": 0.08}
+# What two things in relation are, each of a pair chosen from one of these lists.
+PAIRS = {
+    "two": [["shape"], ["shape"], ["solid"], ["solid"], ["solid"], ["shape", "solid"], ["object"],
+            ["object", "shape", "solid"]],
+    "two objects": [["object"], ["object", "shape", "solid"]],
+}
 HELD_OUT = 40
 
 
@@ -86,8 +92,8 @@ def is_held_out(caption: str) -> bool:
 
 def _sentence(rng: random.Random, kinds: dict[str, float]) -> Sentence:
     kind = rng.choices(list(kinds), list(kinds.values()))[0]
-    if kind == "two":
-        return _two(rng).write(rng)
+    if kind in PAIRS:
+        return _two(rng, PAIRS[kind]).write(rng)
     return (_count(rng) if kind == "count" else _one(rng, kind)).write(rng)
 
 
@@ -101,9 +107,8 @@ def _one(rng: random.Random, kind: str) -> Sentence:
     return Sentence(kind, [thing], _background(rng, [thing]), size=size, place=place, body=body)
 
 
-def _two(rng: random.Random) -> Sentence:
-    kinds = rng.choice([["shape"], ["shape"], ["solid"], ["solid"], ["solid"], ["shape", "solid"], ["object"],
-                        ["object", "shape", "solid"]])
+def _two(rng: random.Random, pairs: list[list[str]]) -> Sentence:
+    kinds = rng.choice(pairs)
     first = _thing(rng, rng.choice(kinds))
     second = _thing(rng, rng.choice(kinds), first)
     relation = rng.choice(["left", "right", "on top", "on top", "above", "below", "next", "and"])

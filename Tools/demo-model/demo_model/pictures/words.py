@@ -13,25 +13,14 @@ SYNONYMS = {
 }
 # Named objects and the characters that draw them in Noto Color Emoji; sprites.npz holds the pictures.
 OBJECTS = {
-    "cat": "🐱", "dog": "🐶", "fox": "🦊", "panda": "🐼", "lion": "🦁", "tiger": "🐯", "frog": "🐸", "pig": "🐷",
-    "cow": "🐮", "rabbit": "🐰", "bear": "🐻", "koala": "🐨", "mouse": "🐭", "monkey": "🐵", "chick": "🐤",
-    "penguin": "🐧", "owl": "🦉", "duck": "🦆", "fish": "🐠", "whale": "🐳", "octopus": "🐙", "turtle": "🐢",
-    "butterfly": "🦋", "bee": "🐝", "ladybug": "🐞", "snail": "🐌", "elephant": "🐘", "horse": "🐴", "crab": "🦀",
-    "tree": "🌳", "pine tree": "🌲", "palm tree": "🌴", "cactus": "🌵", "sunflower": "🌻", "rose": "🌹",
-    "tulip": "🌷", "mushroom": "🍄", "apple": "🍎", "banana": "🍌", "strawberry": "🍓", "cherries": "🍒",
-    "watermelon": "🍉", "lemon": "🍋", "grapes": "🍇", "pineapple": "🍍", "pizza": "🍕", "hamburger": "🍔",
-    "donut": "🍩", "cake": "🎂", "ice cream": "🍦", "house": "🏠", "castle": "🏰", "car": "🚗", "bus": "🚌",
-    "train": "🚂", "airplane": "✈️", "rocket": "🚀", "boat": "⛵", "bicycle": "🚲", "sun": "🌞", "cloud": "☁️",
-    "rainbow": "🌈", "snowman": "⛄", "fire": "🔥", "umbrella": "☂️", "soccer ball": "⚽", "balloon": "🎈",
-    "guitar": "🎸", "robot": "🤖", "ghost": "👻", "alien": "👽", "pumpkin": "🎃", "crown": "👑", "gift": "🎁",
-    "clock": "⏰", "light bulb": "💡", "planet": "🪐", "earth": "🌍", "smiley face": "😀", "unicorn": "🦄",
+    "cat": "🐱", "dog": "🐶", "frog": "🐸", "pig": "🐷", "penguin": "🐧", "whale": "🐳", "butterfly": "🦋",
+    "ladybug": "🐞", "tree": "🌳", "pine tree": "🌲", "cactus": "🌵", "sunflower": "🌻", "mushroom": "🍄", "apple": "🍎",
+    "banana": "🍌", "grapes": "🍇", "watermelon": "🍉", "pineapple": "🍍", "ice cream": "🍦", "pumpkin": "🎃",
+    "car": "🚗", "airplane": "✈️", "rocket": "🚀", "boat": "⛵", "house": "🏠", "sun": "🌞", "rainbow": "🌈",
+    "umbrella": "☂️", "balloon": "🎈", "gift": "🎁", "crown": "👑", "guitar": "🎸",
 }
-PLURALS = {
-    "cherries": "cherries", "grapes": "grapes", "mouse": "mice", "strawberry": "strawberries", "fish": "fishes",
-    "butterfly": "butterflies", "cross": "crosses", "box": "boxes", "cactus": "cactuses", "fox": "foxes",
-    "octopus": "octopuses", "bus": "buses", "light bulb": "light bulbs",
-}
-ALREADY_PLURAL = {"cherries", "grapes"}
+PLURALS = {"grapes": "grapes", "butterfly": "butterflies", "cross": "crosses", "cactus": "cactuses"}
+ALREADY_PLURAL = {"grapes"}
 NAMES = SHAPES + SOLIDS + list(OBJECTS)
 
 SCENES = {

@@ -13,7 +13,7 @@ import torch
 
 from ..networks.diffusion import SIZES, TIMES, Diffusion, signal_shares
 from ..networks.tokenizer import Tokenizer, Vocabulary, grammar_vocabulary
-from .loop import Training, autocast, device, load, save, streams
+from .loop import Training, autocast, cores, device, load, streams
 
 SEED = 11
 DROPPED, UNKNOWN_WORDS, OTHER_SIZES = 0.1, 0.08, 0.1
@@ -106,8 +106,9 @@ def main() -> None:
     model = Diffusion(vocabulary.size, vocabulary.end)
     torch.nn.init.normal_(model.unet.conv_out.weight, std=1e-3)
     model.to(device(), memory_format=torch.channels_last)
-    training = DiffusionTraining(model, arguments.run / "diffusion.pt", arguments.rate, vocabulary=vocabulary)
-    training.run(Loss(model, vocabulary, latents, arguments.batch), arguments.steps)
+    training = DiffusionTraining(model, arguments.run / "diffusion.pt", arguments.rate, vocabulary=vocabulary,
+                                 parts=cores())
+    training.run(Loss(model, vocabulary, latents, -(-arguments.batch // cores())), arguments.steps)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python -m demo_model.training.latents RUN --shards N [--outlined N]
 
 Each shard holds 2,048 latents [2048, 4, 16, 16] in fp16 and rows of ids [2048, 77]; it depends on its number alone.
-`--outlined` makes shards of outlined objects, for the LoRA. Named objects and shapes, which are hardest to learn, get
-more than their share of the grammar.
+`--outlined` makes shards of outlined objects, for the LoRA. Named objects, which are hardest to learn, get more than
+their share of the grammar.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from .loop import as_tensor, autocast, device, load, save
 
 SEED = 7
 SHARD, PART = 2048, 128
-KINDS = {"shape": 0.25, "solid": 0.08, "object": 0.37, "two": 0.25, "count": 0.05}
+KINDS = {"shape": 0.16, "solid": 0.03, "object": 0.53, "two": 0.12, "two objects": 0.12, "count": 0.04}
 OUTLINE = 3
 
 

@@ -16,7 +16,7 @@ from ..networks.diffusion import Diffusion
 from ..networks.tokenizer import END, START
 from ..networks.weights import write
 from .diffusion import Latents, Loss
-from .loop import Training, device
+from .loop import Training, cores, device
 
 RANK = 8
 PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")
@@ -76,9 +76,9 @@ def main() -> None:
     torch.manual_seed(0)
     _, model = load_folder(arguments.folder)
     adapters = adapt(model).to(device())
-    loss = Loss(model, ClipRows(), ClipLatents(arguments.run), arguments.batch)
+    loss = Loss(model, ClipRows(), ClipLatents(arguments.run), -(-arguments.batch // cores()))
     # The frozen layers are parts of the adapters, so that the checkpoint holds them too; only the rest is written.
-    Training(adapters, arguments.run / "lora.pt", 2e-3, 0.99).run(loss, arguments.steps)
+    Training(adapters, arguments.run / "lora.pt", 2e-3, 0.99, cores()).run(loss, arguments.steps)
     write(arguments.out, kohya(adapters), {
         "ss_network_module": "networks.lora", "ss_network_dim": str(RANK), "ss_network_alpha": str(RANK),
         "ss_base_model_version": "sdxl_base_v1-0", "ss_output_name": arguments.out.stem})
