@@ -13,7 +13,7 @@ import torch
 
 from ..networks.diffusion import SIZES, TIMES, Diffusion, signal_shares
 from ..networks.tokenizer import Tokenizer, Vocabulary, grammar_vocabulary
-from .loop import Training, autocast, cores, device, load, streams
+from .loop import Training, autocast, cores, device, load, share, streams
 
 SEED = 11
 DROPPED, UNKNOWN_WORDS, OTHER_SIZES = 0.1, 0.08, 0.1
@@ -108,7 +108,7 @@ def main() -> None:
     model.to(device(), memory_format=torch.channels_last)
     training = DiffusionTraining(model, arguments.run / "diffusion.pt", arguments.rate, vocabulary=vocabulary,
                                  parts=cores())
-    training.run(Loss(model, vocabulary, latents, -(-arguments.batch // cores())), arguments.steps)
+    training.run(Loss(model, vocabulary, latents, share(arguments.batch)), arguments.steps)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,11 @@ def cores() -> int:
     return 1 if device().type == "cuda" else os.cpu_count() or 1
 
 
+def share(batch: int) -> int:
+    """Samples of each part; together a little more than `batch` where it does not divide evenly."""
+    return -(-batch // cores())
+
+
 def autocast():
     """bfloat16 on a GPU alone: on a CPU without matrix units its convolutions' gradients take several times as long."""
     return torch.autocast(device().type, torch.bfloat16, enabled=device().type == "cuda")

@@ -16,7 +16,7 @@ from ..networks.diffusion import Diffusion
 from ..networks.tokenizer import END, START
 from ..networks.weights import write
 from .diffusion import Latents, Loss
-from .loop import Training, cores, device
+from .loop import Training, cores, device, share
 
 RANK = 8
 PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")
@@ -76,7 +76,7 @@ def main() -> None:
     torch.manual_seed(0)
     _, model = load_folder(arguments.folder)
     adapters = adapt(model).to(device())
-    loss = Loss(model, ClipRows(), ClipLatents(arguments.run), -(-arguments.batch // cores()))
+    loss = Loss(model, ClipRows(), ClipLatents(arguments.run), share(arguments.batch))
     # The frozen layers are parts of the adapters, so that the checkpoint holds them too; only the rest is written.
     Training(adapters, arguments.run / "lora.pt", 2e-3, 0.99, cores()).run(loss, arguments.steps)
     write(arguments.out, kohya(adapters), {

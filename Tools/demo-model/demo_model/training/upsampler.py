@@ -16,7 +16,7 @@ from ..networks.bpe import END, PAD, SEPARATOR, SPECIAL, START, BytePairs
 from ..networks.llama import CONFIG, ROPE_THETA, Llama
 from ..networks.weights import write
 from ..pictures import Sentence, held_out_sentences, sentence, words
-from .loop import Training, autocast, cores, device, streams
+from .loop import Training, autocast, cores, device, share, streams
 
 SEED, EVALUATION_SEED = 5, 21
 CAPTIONS_FOR_TOKENS = 20_000
@@ -142,7 +142,7 @@ def main() -> None:
     tokens = BytePairs.trained([sentence(rng).caption for _ in range(CAPTIONS_FOR_TOKENS)], CONFIG["vocab_size"])
     model = Llama({"vocab_size": len(tokens.tokens)}).to(device())
     training = Training(model, arguments.run / "upsampler.pt", 3e-3, 0.99, cores())
-    model.load_state_dict(training.run(Loss(model, tokens, -(-arguments.batch // cores())), arguments.steps))
+    model.load_state_dict(training.run(Loss(model, tokens, share(arguments.batch)), arguments.steps))
     model.eval().half().float()  # Evaluated as it is written.
     export(model, tokens, arguments.folder)
     figures = evaluate(model, tokens)
