@@ -31,6 +31,8 @@ SourceRow sourceRow(uint row) {
     return SourceRow(batch * push.sourceHeight * push.sourceWidth, y, x);
 }
 
+SourcePlace sourcePlace(uint start, uint k) { return SourcePlace(push.source, start); }
+
 uint rowStart(SourceRow row, uint tap) {
     uint tapLine = tap / push.kernelWidth;
     uint y = uint(row.y + int(tapLine));

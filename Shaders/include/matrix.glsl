@@ -2,7 +2,8 @@
 //
 // k runs over `TAPS` pieces of `inner` elements: one piece for a matrix product, a piece for each kernel position of a
 // convolution, whose weight is packed as [column][kernel row][kernel column][channel]. A kernel file is a source (where
-// the elements of a row lie: gemm_source.glsl, conv_source.glsl) and a core (how the sum is tiled: matrix_tile.glsl,
+// the elements of a row lie: gemm_source.glsl, conv_source.glsl; `rowStart` finds a row's piece, `sourcePlace` the tensor
+// and the place in it from which element k of that piece is counted) and a core (how the sum is tiled: matrix_tile.glsl,
 // matrix_broadcast.glsl, matrix_cooperative.glsl). Specialization constants 0 to 7 belong to the core.
 //
 // Where few tiles have long sums, PARTS workgroups share a tile: each sums its part of k in fp32, and
@@ -39,6 +40,12 @@ layout(push_constant) uniform Push {
 } push;
 
 const uint NOWHERE = 0xffffffffu;
+
+// Where element k of a row's piece is: `values.at[start + k]`, or nowhere.
+struct SourcePlace {
+    Values values;
+    uint start;
+};
 
 // Which part of the sums the workgroup makes.
 uint part = 0;

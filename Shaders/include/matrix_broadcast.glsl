@@ -47,7 +47,10 @@ void main() {
         for (uint k = first * 4; k < last * 4; k += 4) {
             vec4 left[ROW_LOADS];
             vec4 right[COLUMNS];
-            [[unroll]] for (uint i = 0; i < ROW_LOADS; i++) left[i] = loadLane(push.source, sourceStarts[i], k);
+            [[unroll]] for (uint i = 0; i < ROW_LOADS; i++) {
+                SourcePlace place = sourcePlace(sourceStarts[i], k);
+                left[i] = loadLane(place.values, place.start, k);
+            }
             [[unroll]] for (uint j = 0; j < COLUMNS; j++) right[j] = loadLane(push.weight, weightStarts[j], k);
             [[unroll]] for (uint i = 0; i < TILE_ROWS; i++) {
                 vec4 four = subgroupBroadcast(left[i / LANES], i % LANES);

@@ -116,7 +116,9 @@ void main() {
                 [[unroll]] for (uint i = 0; i < SOURCE_LOADS; i++) starts[i] = rowStart(sourceRows[i], tap);
             }
             [[unroll]] for (uint i = 0; i < SOURCE_LOADS; i++) {
-                sourceNext[i] = loadEight(push.source, starts[i], k + (i * THREADS + thread) % EIGHTS * 8);
+                uint first = k + (i * THREADS + thread) % EIGHTS * 8;
+                SourcePlace place = sourcePlace(starts[i], first);
+                sourceNext[i] = loadEight(place.values, place.start, first);
             }
             [[unroll]] for (uint i = 0; i < WEIGHT_LOADS; i++) {
                 uint slot = i * THREADS + thread;

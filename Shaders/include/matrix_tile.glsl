@@ -50,7 +50,8 @@ void main() {
                 uint slot = i * THREADS + thread;
                 if (slot >= TILE_ROWS * FOURS) break;
                 uint offset = slot % FOURS * 4;
-                vec4 four = loadFour(push.source, starts[i], k + offset);
+                SourcePlace place = sourcePlace(starts[i], k + offset);
+                vec4 four = loadFour(place.values, place.start, k + offset);
                 [[unroll]] for (uint j = 0; j < 4; j++) sourceTile[(offset + j) * SOURCE_PITCH + slot / FOURS] = four[j];
             }
             [[unroll]] for (uint i = 0; i < WEIGHT_LOADS; i++) {

@@ -1,7 +1,8 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 // (x - mean) · rstd · weight + bias of source [batch, pixels, channels], then the activation.
-// A thread takes WIDTH channels of a run of pixels, so that it reads weights and statistics once.
+// A thread takes WIDTH channels of a run of pixels, so that it reads weights and statistics once. Where the source is
+// joined, channels from `split` on lie in a tensor of their own.
 #include "types.glsl"
 #include "activation.glsl"
 
@@ -12,6 +13,7 @@ layout(constant_id = 2) const uint ACTIVATION = ACTIVATION_NONE;
 
 layout(push_constant) uniform Push {
     Values source;
+    Values joined;
     Values weight;
     Values bias;
     Floats moments;  // [batch, groups, 2]: mean and 1/√(variance + epsilon)
@@ -21,7 +23,20 @@ layout(push_constant) uniform Push {
     uint channels;
     uint groups;
     uint run;  // pixels for each thread
+    uint split;
 } push;
+
+// The tensor that holds the thread's channels, and where they lie in it.
+struct Channels {
+    Values values;
+    uint count;
+    uint first;
+};
+
+Channels channelsAt(uint channel) {
+    if (channel < push.split) return Channels(push.source, push.split, channel);
+    return Channels(push.joined, push.channels - push.split, channel - push.split);
+}
 
 void main() {
     uint index = workgroupIndex() * THREADS + gl_LocalInvocationIndex;
@@ -41,17 +56,19 @@ void main() {
         factors[i] = push.moments.at[(batch * push.groups + group) * 2 + 1] * float(push.weight.at[channel + i]);
         offsets[i] = float(push.bias.at[channel + i]);
     }
+    Channels mine = channelsAt(channel);
     uint last = min(first + push.run, push.pixels);
     for (uint pixel = first; pixel < last; pixel++) {
+        uint from = (batch * push.pixels + pixel) * mine.count + mine.first;
         uint at = (batch * push.pixels + pixel) * push.channels + channel;
         if (WIDTH == 4) {
-            vec4 four = load4(push.source, at);
+            vec4 four = load4(mine.values, from);
             [[unroll]] for (uint i = 0; i < WIDTH; i++) {
                 four[i] = activate(ACTIVATION, (four[i] - means[i]) * factors[i] + offsets[i]);
             }
             store4(push.result, at, four);
         } else {
-            float value = (float(push.source.at[at]) - means[0]) * factors[0] + offsets[0];
+            float value = (float(mine.values.at[from]) - means[0]) * factors[0] + offsets[0];
             push.result.at[at] = STORE(activate(ACTIVATION, value));
         }
     }

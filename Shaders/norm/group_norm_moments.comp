@@ -1,15 +1,18 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 // The moments of a part of a group of source [batch, pixels, channels]: a workgroup for each part, group and picture.
+// Where it is joined, channels from `split` on lie in a tensor of their own.
 // With one part for a group the result is what group_norm_apply reads.
 #include "types.glsl"
 #include "moments.glsl"
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint THREADS = 256;  // a power of two
+layout(constant_id = 1) const bool JOINED = false;
 
 layout(push_constant) uniform Push {
     Values source;
+    Values joined;
     Floats result;  // [batch · groups · parts, 3] or, with one part, [batch · groups, 2]
     uint pixels;
     uint channels;
@@ -17,7 +20,14 @@ layout(push_constant) uniform Push {
     uint parts;
     uint batch;
     float epsilon;
+    uint split;
 } push;
+
+float element(uint pixel, uint channel) {
+    if (!JOINED) return float(push.source.at[pixel * push.channels + channel]);
+    if (channel < push.split) return float(push.source.at[pixel * push.split + channel]);
+    return float(push.joined.at[pixel * (push.channels - push.split) + channel - push.split]);
+}
 
 shared Moments found[THREADS];
 
@@ -31,12 +41,11 @@ void main() {
     uint perPart = (push.pixels + push.parts - 1) / push.parts;
     uint first = min(part * perPart, push.pixels);
     uint count = (min(first + perPart, push.pixels) - first) * size;
-    uint start = (batch * push.pixels + first) * push.channels + group * size;
 
     uint thread = gl_LocalInvocationIndex;
     Moments moments = noMoments();
     for (uint i = thread; i < count; i += THREADS) {
-        include(moments, float(push.source.at[start + i / size * push.channels + i % size]));
+        include(moments, element(batch * push.pixels + first + i / size, group * size + i % size));
     }
     found[thread] = moments;
     for (uint step = THREADS / 2; step > 0; step /= 2) {

@@ -59,7 +59,9 @@ package struct KernelShape: Sendable {
     package var name: String {
         switch op {
         case .matmul(let epilogue):
-            return "gemm \(output.rows)x\(output.channels)x\(inputs[0].shape.channels)" + Self.suffix(epilogue)
+            let depth = inputs[1].shape.count / max(inputs[1].shape[0], 1)
+            return "gemm \(output.rows)x\(output.channels)x\(depth)" + Self.suffix(epilogue)
+                + (inputs.count > epilogue.inputCount ? " of two sources" : "")
         case .convolution(let shape, let epilogue):
             let kernel = "\(shape.kernelHeight)x\(shape.kernelWidth)"
             let stride = shape.stride == 1 ? "" : " stride \(shape.stride)"
@@ -77,6 +79,7 @@ package struct KernelShape: Sendable {
                 "attention \(output[0])x\(attention.heads)\(shared) heads of \(attention.headSize), \(tokens) of a cache"
         case .groupNorm(let groups, _, let activation):
             return "groupnorm \(Self.text(output)) in \(groups)" + (activation.map { " \($0.rawValue)" } ?? "")
+                + (inputs.count > 3 ? " of two sources" : "")
         case .layerNorm:
             return "layernorm \(output.rows)x\(output.channels)"
         default:

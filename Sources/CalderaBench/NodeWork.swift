@@ -17,7 +17,7 @@ package struct NodeWork: Sendable, Equatable {
         let result = Double(node.output.shape.count)
         switch node.op {
         case .matmul:
-            return 2 * result * Double(node.inputs[0].shape.channels)
+            return 2 * result * Double(node.sourceChannels)
         case .convolution(let shape, _):
             let taps = shape.kernelHeight * shape.kernelWidth
             return 2 * result * Double(node.inputs[0].shape.channels * taps)

@@ -84,7 +84,8 @@ public final class CPUBackend: Backend {
             if plan.isIncremental, source.rows <= StepBuilder.mostRows {
                 return "rows \(source.rows)x\(columns)x\(source.channels) \(type)\(CPUBackend.text(epilogue))"
             }
-            return "oneDNN matmul \(source.rows)x\(columns)x\(source.channels) \(type)\(CPUBackend.text(epilogue))"
+            let depth = "\(source.channels)" + (node.joinedSource.map { "+\($0.shape.channels)" } ?? "")
+            return "oneDNN matmul \(source.rows)x\(columns)x\(depth) \(type)\(CPUBackend.text(epilogue))"
         case .convolution(let shape, let epilogue):
             if DoubledConvolution(node, shape, epilogue) != nil {
                 return "oneDNN convolution 3x3 of twice the size by 2x2 \(type)\(CPUBackend.text(epilogue))"

@@ -13,12 +13,15 @@ enum KernelArrangement: Hashable {
     /// [N, C, 3, 3] -> [2N, C, 2, 2], the sums that `DoubledConvolution` wants: first the odd columns of all N channels,
     /// then the even ones. Summed in fp32.
     case doubled(Parity)
+    /// [N, C] -> [N, those of the C]: what half of a joined source is multiplied with.
+    case channels(Range<Int>)
 
-    /// Elements that come out of `count`.
-    func count(_ count: Int) -> Int {
+    /// Elements that come out of a weight.
+    func count(_ shape: Shape) -> Int {
         switch self {
-        case .stored: count
-        case .doubled: count / 9 * 8
+        case .stored: shape.count
+        case .doubled: shape.count / 9 * 8
+        case .channels(let range): shape[0] * range.count
         }
     }
 
@@ -27,9 +30,23 @@ enum KernelArrangement: Hashable {
         _ source: UnsafeRawPointer, _ stored: DType, _ shape: Shape, to destination: UnsafeMutableRawPointer,
         _ dtype: DType
     ) {
-        guard case .doubled(let parity) = self else {
-            return convert(source, stored, to: destination, dtype, count: shape.count)
+        switch self {
+        case .stored: convert(source, stored, to: destination, dtype, count: shape.count)
+        case .doubled(let parity): writeDoubled(parity, source, stored, shape, to: destination, dtype)
+        case .channels(let range):
+            Parallel.run(shape[0]) { _, row in
+                convert(
+                    source + (row * shape[1] + range.lowerBound) * stored.size, stored,
+                    to: destination + row * range.count * dtype.size, dtype, count: range.count)
+                return 0
+            }
         }
+    }
+
+    private func writeDoubled(
+        _ parity: Parity, _ source: UnsafeRawPointer, _ stored: DType, _ shape: Shape,
+        to destination: UnsafeMutableRawPointer, _ dtype: DType
+    ) {
         let (results, channels) = (shape[0], shape[1])
         Parallel.run(results) { _, index in
             withUnsafeTemporaryAllocation(of: Float.self, capacity: channels * 17) { buffer in

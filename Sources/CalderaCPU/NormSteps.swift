@@ -47,23 +47,29 @@ extension StepBuilder {
         return try float(source.dtype, node, make(Float.self), make(BFloat16.self))
     }
 
-    /// source [B, ..., C], statistics in fp32 over each picture's groups of channels.
+    /// source [B, ..., C], statistics in fp32 over each picture's groups of channels; the source may be joined.
     func groupNorm(_ node: Node, groups: Int, epsilon: Float, _ function: Activation?) throws -> Step {
         let source = node.inputs[0]
         let norm = GroupNorm(
-            batch: source.shape[0], rows: source.shape.rows / source.shape[0], channels: source.shape.channels,
+            batch: source.shape[0], rows: source.shape.rows / source.shape[0], channels: node.sourceChannels,
             groups: groups, epsilon: epsilon, activation: function,
             weight: try weights.vector(node.inputs[1], label: node.label),
             bias: try weights.vector(node.inputs[2], label: node.label))
         scratch.reserve(norm.scratchCount * MemoryLayout<Float>.stride)
-        let from = try address(source, label: node.label)
+        let sources = try ([source] + (node.joinedSource.map { [$0] } ?? [])).map {
+            (address: try address($0, label: node.label), channels: $0.shape.channels)
+        }
         let to = try destination(node.output, label: node.label)
         func make<T: ComputedElement>(_: T.Type) -> Step {
-            { [scratch] in
+            var first = 0
+            let pieces = sources.map { source in
+                defer { first += source.channels }
+                return GroupNorm.Piece(
+                    source: source.address.assumingMemoryBound(to: T.self), first: first, channels: source.channels)
+            }
+            return { [scratch] in
                 guard let base = scratch.base else { return }
-                norm.run(
-                    from.assumingMemoryBound(to: T.self), to.assumingMemoryBound(to: T.self),
-                    base.assumingMemoryBound(to: Float.self))
+                norm.run(pieces, to.assumingMemoryBound(to: T.self), base.assumingMemoryBound(to: Float.self))
             }
         }
         return try float(source.dtype, node, make(Float.self), make(BFloat16.self))
@@ -105,16 +111,25 @@ private struct GroupNorm {
     /// rows for each thread.
     var scratchCount: Int { partialCount + affineCount + Parallel.threads * channels * 2 }
 
+    /// Neighbouring channels of the source that lie in a tensor of their own: all of them, or those of one of two
+    /// joined sources.
+    struct Piece<T: ComputedElement> {
+        /// [batch · rows, channels].
+        let source: UnsafePointer<T>
+        /// The piece's place among all channels.
+        let first: Int
+        let channels: Int
+    }
+
     func run<T: ComputedElement>(
-        _ source: UnsafePointer<T>, _ destination: UnsafeMutablePointer<T>, _ scratch: UnsafeMutablePointer<Float>
+        _ pieces: [Piece<T>], _ destination: UnsafeMutablePointer<T>, _ scratch: UnsafeMutablePointer<Float>
     ) {
         let affine = scratch + partialCount
         let own = affine + affineCount
         Parallel.run(batch * chunks) { thread, index in
             let first = index % chunks * chunkRows
-            let count = min(chunkRows, rows - first)
-            let start = source + (index / chunks * rows + first) * channels
-            measure(start, count, scratch + index * groups * 2, own + thread * channels * 2)
+            let chunk = index / chunks * rows + first..<index / chunks * rows + min(first + chunkRows, rows)
+            measure(pieces, chunk, scratch + index * groups * 2, own + thread * channels * 2)
             return 0
         }
         for picture in 0..<batch {
@@ -122,25 +137,33 @@ private struct GroupNorm {
         }
         Parallel.rows(batch * rows, channels: channels) { range in
             for row in range {
-                apply(source + row * channels, destination + row * channels, affine + row / rows * channels * 2)
+                apply(pieces, row, destination + row * channels, affine + row / rows * channels * 2)
             }
         }
     }
 
-    /// Writes mean and summed squared deviation of each group over `count` rows.
+    /// Writes mean and summed squared deviation of each group over the rows of a chunk.
     private func measure<T: ComputedElement>(
-        _ source: UnsafePointer<T>, _ count: Int, _ partial: UnsafeMutablePointer<Float>,
+        _ pieces: [Piece<T>], _ chunk: Range<Int>, _ partial: UnsafeMutablePointer<Float>,
         _ own: UnsafeMutablePointer<Float>
     ) {
         let (sums, means) = (own, own + channels)
         let size = channels / groups
-        T.columnSums(source, sums, rows: count, channels: channels)
+        for piece in pieces {
+            T.columnSums(
+                piece.source + chunk.lowerBound * piece.channels, sums + piece.first, rows: chunk.count,
+                channels: piece.channels)
+        }
         for group in 0..<groups {
-            let mean = total(sums + group * size, size) / Float(count * size)
+            let mean = total(sums + group * size, size) / Float(chunk.count * size)
             partial[group * 2] = mean
             (means + group * size).update(repeating: mean, count: size)
         }
-        T.columnDeviations(source, means, sums, rows: count, channels: channels)
+        for piece in pieces {
+            T.columnDeviations(
+                piece.source + chunk.lowerBound * piece.channels, means + piece.first, sums + piece.first,
+                rows: chunk.count, channels: piece.channels)
+        }
         for group in 0..<groups { partial[group * 2 + 1] = total(sums + group * size, size) }
     }
 
@@ -173,9 +196,13 @@ private struct GroupNorm {
     }
 
     private func apply<T: ComputedElement>(
-        _ source: UnsafePointer<T>, _ destination: UnsafeMutablePointer<T>, _ affine: UnsafePointer<Float>
+        _ pieces: [Piece<T>], _ row: Int, _ destination: UnsafeMutablePointer<T>, _ affine: UnsafePointer<Float>
     ) {
-        T.affine(
-            activation, source, mean: affine, scale: affine + channels, shift: bias, destination, channels)
+        for piece in pieces {
+            T.affine(
+                activation, piece.source + row * piece.channels, mean: affine + piece.first,
+                scale: affine + channels + piece.first, shift: bias + piece.first, destination + piece.first,
+                piece.channels)
+        }
     }
 }

@@ -26,7 +26,7 @@ final class PackedWeight {
     }
 
     /// Elements that are packed.
-    var count: Int { arrangement.count(tensor.shape.count) }
+    var count: Int { arrangement.count(tensor.shape) }
 
     /// Whether oneDNN packs the file's own bytes, if they are of the type `stored`.
     func isPackedAsStored(_ stored: DType, _ dtype: DType) -> Bool { arrangement == .stored && stored == dtype }

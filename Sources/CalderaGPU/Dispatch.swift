@@ -43,6 +43,13 @@ struct PushConstants {
         for number in numbers { append(number.pushBits) }
     }
 
+    /// The same with more behind it; so far there must be an even count of numbers.
+    func followed(by operands: [Operand], _ numbers: [any PushNumber]) -> PushConstants {
+        var longer = self
+        longer.bytes += PushConstants(operands, numbers).bytes
+        return longer
+    }
+
     private mutating func append<Number: FixedWidthInteger>(_ number: Number) {
         withUnsafeBytes(of: number.littleEndian) { bytes += $0 }
     }

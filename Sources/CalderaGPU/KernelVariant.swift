@@ -55,7 +55,8 @@ struct TunedShape: Hashable, CustomStringConvertible {
     init?(_ node: Node) {
         let dtype = node.output.dtype
         let source = node.inputs[0].shape
-        let product = "gemm \(node.output.shape.rows)x\(node.output.shape.channels)x\(source.channels) \(dtype)"
+        let product =
+            "gemm \(node.output.shape.rows)x\(node.output.shape.channels)x\(node.sourceChannels) \(dtype)"
         switch node.op {
         case .matmul:
             description = product

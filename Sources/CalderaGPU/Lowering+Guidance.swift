@@ -29,7 +29,8 @@ extension Lowering {
         let apply = try elementwise(
             "rescale.FP32", node, width: width, reads: Array(reads.prefix(3)) + found,
             numbers: [column, table[1], table[0], shape.count, perEntry])
-        return self.moments(moments, of: reads[2], .float32, in: halves[0])
-            + self.moments(moments, of: reads[3], .float32, in: halves[1]) + [apply]
+        return zip(reads.dropFirst(2), halves).flatMap { source, half in
+            self.moments(moments, of: NormSource(first: source, split: shape.channels), .float32, in: half)
+        } + [apply]
     }
 }

@@ -14,16 +14,21 @@ extension Lowering {
         let columns: Int
         let inner: Int
         let rowsPerBias: Int
+        /// Of a product: the second half of the source where it has one, and the terms that the first half gives to a sum.
+        var halves: (second: Operand?, split: Int)?
 
         var operands: [Operand] {
             [source, weight, result, bias ?? .none, rowBias ?? .none, residual ?? .none]
         }
         var extras: [Operand] { [bias, rowBias, residual].compactMap { $0 } }
+        /// What is read four or eight k at a time.
+        var factors: [Operand] { [source, weight] + (halves?.second.map { [$0] } ?? []) }
+        var isJoined: Bool { halves?.second != nil }
     }
 
     func matmul(_ node: Node, _ epilogue: Epilogue) throws -> [Dispatch] {
-        let inner = node.inputs[0].shape.channels
-        let product = try self.product(node, epilogue, inner: inner, packing: .plain)
+        var product = try self.product(node, epilogue, inner: node.sourceChannels, packing: .plain)
+        product.halves = (try node.joinedSource.map { try operand($0) }, node.inputs[0].shape.channels)
         if takesRows(product.rows) { return [rowProduct(product, node, epilogue)] }
         return try dispatches(product, kernel: "gemm", node, epilogue, numbers: [])
     }
@@ -125,17 +130,22 @@ extension Lowering {
         _ run: MatrixRun, _ tile: MatrixTile, _ product: Product, _ dtype: DType, _ epilogue: Epilogue,
         _ ending: String
     ) -> Dispatch {
-        let vectorK = allowsRuns(
-            of: tile.loadWidth, [product.source, product.weight], dtype, extents: [product.inner])
+        let vectorK = allowsRuns(of: tile.loadWidth, product.factors, dtype, extents: [product.inner])
         let stored = tile.parts > 1 ? DType.float32 : dtype
         let vectorN = allowsFours([run.result] + run.extras, stored, extents: [product.columns])
         return Dispatch(
             kernel: variant(run.kernel + tile.core.suffix, dtype),
             constants: tile.constants + [vectorK.constant, vectorN.constant] + epilogue.constants
-                + tile.lastConstants,
-            subgroupSize: tile.subgroupSize, push: PushConstants(run.operands, run.numbers),
+                + tile.lastConstants(isJoined: product.isJoined),
+            subgroupSize: tile.subgroupSize, push: push(run, product),
             groups: tile.groups(rows: product.rows, columns: product.columns) * tile.parts,
-            reads: [product.source, product.weight] + run.extras, writes: [run.result], detail: "\(tile)" + ending)
+            reads: product.factors + run.extras, writes: [run.result],
+            detail: "\(tile)" + (product.isJoined ? " of two sources" : "") + ending)
+    }
+
+    private func push(_ run: MatrixRun, _ product: Product) -> PushConstants {
+        let push = PushConstants(run.operands, run.numbers)
+        return product.halves.map { push.followed(by: [$0.second ?? .none], [$0.split]) } ?? push
     }
 
     /// Adds the parts of a product's sums, in order, and does what the epilogue asks for.

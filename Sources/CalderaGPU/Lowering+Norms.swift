@@ -28,6 +28,18 @@ struct GroupMoments {
     }
 }
 
+/// What a group norm reads: one tensor, or two side by side in the channels.
+struct NormSource {
+    let first: Operand
+    /// The channels of the first tensor.
+    let split: Int
+    var joined: Operand?
+
+    var operands: [Operand] { [first] + (joined.map { [$0] } ?? []) }
+    /// Behind a kernel's description.
+    var ending: String { joined == nil ? "" : " of two sources" }
+}
+
 /// Group norm and layer norm.
 extension Lowering {
     /// Moments of parts of each group, their merger where there are several parts, then scale, offset and activation.
@@ -35,7 +47,9 @@ extension Lowering {
         let (shape, dtype) = (node.output.shape, node.output.dtype)
         let (batch, channels) = (shape[0], shape.channels)
         let pixels = shape.count / max(batch * channels, 1)
-        let source = try operand(node.inputs[0])
+        let source = NormSource(
+            first: try operand(node.inputs[0]), split: node.inputs[0].shape.channels,
+            joined: try node.joinedSource.map { try operand($0) })
         let moments = GroupMoments(batch: batch, pixels: pixels, channels: channels, groups: groups, epsilon: epsilon)
         let scratch = try memory.scratch(bytes: moments.bytes)
         let apply = try applyGroupNorm(
@@ -44,17 +58,18 @@ extension Lowering {
     }
 
     /// What finds the moments of `source`, at the start of `scratch`, which has room for them.
-    func moments(_ moments: GroupMoments, of source: Operand, _ dtype: DType, in scratch: Operand) -> [Dispatch] {
+    func moments(_ moments: GroupMoments, of source: NormSource, _ dtype: DType, in scratch: Operand) -> [Dispatch] {
         let (parts, groups) = (moments.parts, moments.batch * moments.groups)
         let result = moments.result(in: scratch)
         let found = parts == 1 ? result : moments.partial(in: scratch)
         let measure = Dispatch(
-            kernel: variant("group_norm_moments", dtype), constants: [UInt32(team(256))],
+            kernel: variant("group_norm_moments", dtype),
+            constants: [UInt32(team(256)), (source.joined != nil).constant],
             push: PushConstants(
-                [source, found],
-                [moments.pixels, moments.channels, moments.groups, parts, moments.batch, moments.epsilon]),
-            groups: groups * parts, reads: [source], writes: [found],
-            detail: "\(moments.groups) groups, \(parts) part\(parts == 1 ? "" : "s")")
+                [source.first, source.joined ?? .none, found],
+                [moments.pixels, moments.channels, moments.groups, parts, moments.batch, moments.epsilon, source.split]),
+            groups: groups * parts, reads: source.operands, writes: [found],
+            detail: "\(moments.groups) groups, \(parts) part\(parts == 1 ? "" : "s")\(source.ending)")
         if parts == 1 { return [measure] }
         let merge = Dispatch(
             kernel: "group_norm_merge.FP32", constants: [64],
@@ -64,22 +79,23 @@ extension Lowering {
     }
 
     private func applyGroupNorm(
-        _ node: Node, _ source: Operand, _ moments: Operand, pixels: Int, groups: Int, _ activation: Activation?
+        _ node: Node, _ source: NormSource, _ moments: Operand, pixels: Int, groups: Int, _ activation: Activation?
     ) throws -> Dispatch {
         let (shape, dtype) = (node.output.shape, node.output.dtype)
         let weight = try operand(node.inputs[1], as: dtype)
         let bias = try operand(node.inputs[2], as: dtype)
         let result = try operand(node.output)
-        let width = allowsFours([source, result], dtype, extents: [shape.channels]) ? 4 : 1
+        let width = allowsFours(source.operands + [result], dtype, extents: [shape.channels, source.split]) ? 4 : 1
         // Long runs save loads of weights, short ones make more threads.
         let run = max(1, min(16, shape.count / width / 65_536))
         let threads = shape[0] * divideUp(pixels, run) * (shape.channels / width)
         return Dispatch(
             kernel: variant("group_norm_apply", dtype), constants: [256, UInt32(width), activation?.kernelCode ?? 0],
             push: PushConstants(
-                [source, weight, bias, moments, result], [shape[0], pixels, shape.channels, groups, run]),
-            groups: divideUp(threads, 256), reads: [source, weight, bias, moments], writes: [result],
-            detail: activation?.rawValue ?? "")
+                [source.first, source.joined ?? .none, weight, bias, moments, result],
+                [shape[0], pixels, shape.channels, groups, run, source.split]),
+            groups: divideUp(threads, 256), reads: source.operands + [weight, bias, moments], writes: [result],
+            detail: (activation?.rawValue ?? "") + source.ending)
     }
 
     func layerNorm(_ node: Node, epsilon: Float) throws -> Dispatch {

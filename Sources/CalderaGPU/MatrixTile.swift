@@ -243,9 +243,9 @@ package struct MatrixTile: Sendable, Hashable, CustomStringConvertible {
     }
 
     /// Specialization constants 14 on, behind those that all matrix kernels share.
-    var lastConstants: [UInt32] {
+    func lastConstants(isJoined: Bool) -> [UInt32] {
         // The scopes are SPIR-V's numbers for Workgroup and Subgroup.
-        [UInt32(parts)] + (core == .flexible ? [isOfWorkgroup ? 2 : 3] : [])
+        [UInt32(parts), isOfWorkgroup ? 2 : 3, isJoined.constant]
     }
 
     package var description: String {
@@ -268,7 +268,7 @@ struct MatrixWork {
     init(_ node: Node) {
         let shape = node.output.shape
         (rows, columns, dtype) = (shape.rows, shape.channels, node.output.dtype)
-        let channels = node.inputs[0].shape.channels
+        let channels = node.sourceChannels
         if case .convolution(let convolution, _) = node.op {
             depth = channels * convolution.kernelHeight * convolution.kernelWidth
         } else {

@@ -1,6 +1,7 @@
 /// Rewrites the node list so that what can ride along with a matrix product, a convolution or a norm is not a pass of
 /// its own: bias rows, activations and residuals become epilogues, nearest-neighbour enlargements become addressing,
-/// SiLU joins its group norm. Nodes that no output or state needs are dropped.
+/// SiLU joins its group norm, and what reads a concatenation reads its two sources. Nodes that no output or state needs
+/// are dropped.
 struct Fusion {
     private var nodes: [Node?]
     /// How many nodes, views and outputs read each value.
@@ -11,6 +12,8 @@ struct Fusion {
     static func run(_ graph: Graph) -> [Node] {
         var fusion = Fusion(graph)
         for index in fusion.nodes.indices { fusion.absorb(at: index) }
+        // Last, since a joined source stands behind an epilogue's operands.
+        for index in fusion.nodes.indices { fusion.join(at: index) }
         return fusion.nodes.compactMap { $0 }
     }
 
@@ -118,6 +121,44 @@ struct Fusion {
         enlarged.enlarged = Convolution.Size(height: height, width: width)
         let inputs = [producer.inputs[0]] + node.inputs.dropFirst()
         merge(source, into: index, op: .convolution(enlarged, epilogue), inputs: inputs, label: node.label)
+    }
+
+    /// The channels that kernels may read at one time: none such run holds channels of both sources.
+    private static let joinedRun = 8
+
+    /// Hands the sources of a concatenation by channels to its readers, where all of them can take two.
+    private mutating func join(at index: Int) {
+        guard let node = nodes[index], case .concat(let axis) = node.op, axis == node.output.shape.rank - 1,
+            node.inputs.allSatisfy({ $0.shape.channels.isMultiple(of: Fusion.joinedRun) })
+        else { return }
+        let readers = nodes.indices.filter { nodes[$0]?.inputs.contains(node.output) ?? false }
+        guard !readers.isEmpty, readers.count == uses[node.output.id],
+            readers.allSatisfy({ takesTwo($0, of: node, at: index) })
+        else { return }
+        for reader in readers {
+            nodes[reader]?.inputs[0] = node.inputs[0]
+            nodes[reader]?.inputs.append(node.inputs[1])
+        }
+        nodes[index] = nil
+    }
+
+    /// Whether the node at `reader` can have the two sources of the concatenation at `index` in place of its own.
+    private func takesTwo(_ reader: Int, of concatenation: Node, at index: Int) -> Bool {
+        guard let node = nodes[reader], node.inputs[0] == concatenation.output, node.stage == concatenation.stage,
+            concatenation.inputs.allSatisfy({ $0.dtype == node.output.dtype && !isWeight($0) }),
+            !isReassigned(concatenation.inputs, between: index, and: reader)
+        else { return false }
+        switch node.op {
+        case .groupNorm: return true
+        // A backend may make the product in two, of which the second adds to the first before anything else.
+        case .matmul(let epilogue): return epilogue == Epilogue(bias: epilogue.bias) && isWeight(node.inputs[1])
+        default: return false
+        }
+    }
+
+    private func isWeight(_ tensor: Tensor) -> Bool {
+        if case .weight = graph.value(tensor).origin { return true }
+        return false
     }
 
     /// Puts one node in the place of the later of two; the earlier goes.

@@ -52,6 +52,24 @@ public struct Node: Sendable {
     public var target: Tensor?
 }
 
+extension Node {
+    /// The second half of a source that no node has put together: where a matrix product or a group norm has one input
+    /// more than its operation names, its source is the first input and the last, side by side in the channels.
+    /// `Fusion` makes these of concatenations.
+    package var joinedSource: Tensor? {
+        let count: Int
+        switch op {
+        case .matmul(let epilogue): count = epilogue.inputCount
+        case .groupNorm: count = 3
+        default: return nil
+        }
+        return inputs.count > count ? inputs.last : nil
+    }
+
+    /// The channels of the source, joined.
+    package var sourceChannels: Int { inputs[0].shape.channels + (joinedSource?.shape.channels ?? 0) }
+}
+
 /// A pure description of a computation: values, and nodes in an order in which they can run.
 ///
 /// A model is a function that builds one of these; it knows no device. Shapes and element types are checked while

@@ -25,6 +25,8 @@ public struct Epilogue: Sendable, Hashable {
     public var biasIndex: Int? { bias ? 2 : nil }
     public var rowBiasIndex: Int? { rowBias ? 2 + (bias ? 1 : 0) : nil }
     public var residualIndex: Int? { residual ? 2 + (bias ? 1 : 0) + (rowBias ? 1 : 0) : nil }
+    /// How many inputs the node has, source and weight included.
+    public var inputCount: Int { 2 + (bias ? 1 : 0) + (rowBias ? 1 : 0) + (residual ? 1 : 0) }
 }
 
 /// The rows and columns of zeros round a picture before a convolution.
@@ -96,10 +98,12 @@ public struct CachedAttention: Sendable, Hashable {
 /// One operation. The inputs of a node are listed at each case in their order; layouts are channels-last throughout.
 public enum Op: Sendable, Hashable {
     /// source [..., K] · weight [N, K] (or [N, K, 1, 1])ᵀ, then the epilogue's operands -> [..., N].
+    /// May have a joined source: see `Node.joinedSource`.
     case matmul(Epilogue)
     /// source [B, H, W, C], weight [N, C, kh, kw], then the epilogue's operands -> [B, H', W', N].
     case convolution(Convolution, Epilogue)
     /// source [B, ..., C], weight [C], bias [C]: statistics in fp32 over each group of C/groups channels.
+    /// May have a joined source: see `Node.joinedSource`.
     case groupNorm(groups: Int, epsilon: Float, activation: Activation?)
     /// source [..., C], weight [C], bias [C].
     case layerNorm(epsilon: Float)

@@ -79,6 +79,61 @@ import Testing
         #expect(nodes.first?.op == .groupNorm(groups: 2, epsilon: 1e-5, activation: .silu))
     }
 
+    /// A group norm and a product over `left` and `right` side by side; gives the concatenation.
+    private func readers(_ left: Tensor, _ right: Tensor) throws -> Tensor {
+        let joined = try graph.concat(left, right, axis: -1, label: "skip")
+        let channels = joined.shape.channels
+        let vector = try graph.weight("n", [channels])
+        let norm = try graph.groupNorm(joined, weight: vector, bias: vector, groups: 2, epsilon: 1e-5, label: "norm")
+        graph.output("norm", graph.activation(norm, .silu, label: "silu"))
+        graph.output("product", try product(joined, bias: true))
+        return joined
+    }
+
+    @Test func readersOfAConcatenationReadItsSources() throws {
+        let (left, right) = (graph.input("x", [1, 2, 8], .float32), graph.input("y", [1, 2, 16], .float32))
+        _ = try readers(left, right)
+        let nodes = try nodes()
+        #expect(nodes.map(\.op.name) == ["group_norm", "matmul"])
+        for node in nodes {
+            #expect(node.inputs.first == left && node.inputs.last == right && node.inputs.count == 4)
+            #expect(node.joinedSource == right && node.sourceChannels == 24)
+        }
+    }
+
+    @Test func aConcatenationStaysWhereAReaderWantsItWhole() throws {
+        let (left, right) = (graph.input("x", [1, 2, 8], .float32), graph.input("y", [1, 2, 16], .float32))
+        graph.output("relu", graph.activation(try readers(left, right), .relu, label: "relu"))
+        #expect(try nodes().map(\.op.name) == ["concat", "group_norm", "matmul", "relu"])
+        #expect(try nodes().allSatisfy { $0.joinedSource == nil })
+    }
+
+    @Test func aConcatenationThatTheHostReadsStays() throws {
+        let (left, right) = (graph.input("x", [1, 2, 8], .float32), graph.input("y", [1, 2, 16], .float32))
+        graph.output("joined", try readers(left, right))
+        #expect(try nodes().map(\.op.name) == ["concat", "group_norm", "matmul"])
+    }
+
+    @Test func oddChannelsStayConcatenated() throws {
+        _ = try readers(graph.input("x", [1, 2, 12], .float32), graph.input("y", [1, 2, 16], .float32))
+        #expect(try nodes().map(\.op.name) == ["concat", "group_norm", "matmul"])
+    }
+
+    @Test func aProductWithAnActivationWantsItsSourceWhole() throws {
+        let (left, right) = (graph.input("x", [1, 2, 8], .float32), graph.input("y", [1, 2, 16], .float32))
+        let joined = try graph.concat(left, right, axis: -1, label: "joined")
+        graph.output("y", graph.activation(try product(joined), .silu, label: "silu"))
+        #expect(try nodes().map(\.op.name) == ["concat", "matmul"])
+    }
+
+    @Test func aStateThatChangesBeforeItIsReadStaysConcatenated() throws {
+        let (left, right) = (graph.state("x", [1, 2, 8], .float32), graph.input("y", [1, 2, 16], .float32))
+        let joined = try graph.concat(left, right, axis: -1, label: "joined")
+        try graph.assign(graph.scaleShift(left, scale: 2, shift: 0, label: "twice"), to: left, label: "store")
+        graph.output("y", try product(joined))
+        #expect(try nodes().map(\.op.name) == ["concat", "scale_shift", "assign", "matmul"])
+    }
+
     @Test func enlargementBecomesTheConvolutionsAddressing() throws {
         let source = graph.input("x", [1, 3, 4, 8], .float32)
         let large = try graph.upsampleNearest(source, height: 5, width: 7, label: "enlargement")

@@ -9,6 +9,7 @@ package let operatorCases: [OperatorCase] =
 extension OperatorCase {
     static let graphs: [OperatorCase] = [
         counting, denoising, reassigned, doubleBuffered, promptStage, tableOfSteps, residualBlock, transformerBlock,
+        skipBlock(16, 8, groups: 4), skipBlock(24, 40, groups: 4), skipBlock(40, 24, groups: 32, rows: (17, 19)),
         skipConnection, sharedValue, enlargedSharedValue, reshapedInput, slicedBatch, slicedOddly, reshapedResult,
         slicedState, manyValues,
     ]
@@ -112,6 +113,30 @@ extension OperatorCase {
                 try normed(timed, 1), weight: second, bias: nil, padding: Padding(1), label: "second")
             let direct = try graph.linear(source, weight: shortcut, bias: nil, label: "shortcut")
             return try graph.add(direct, closed, label: "residual")
+        }
+    }
+
+    /// Joined sources of eight channels and more; groups of `skip`'s channels and `hidden`'s alike.
+    private static func skipBlock(_ hidden: Int, _ skip: Int, groups: Int, rows: (Int, Int) = (5, 3)) -> OperatorCase {
+        OperatorCase("graph: a block over \(hidden) channels and a skip of \(skip), \(groups) groups", .long) {
+            let graph = $0.graph
+            let left = $0.input("hidden", [2, rows.0, rows.1, hidden], mean: 1)
+            let right = $0.input("skip", [2, rows.0, rows.1, skip], mean: -1, scale: 2)
+            let normWeight = try $0.weight("norm.weight", [hidden + skip], mean: 1)
+            let normBias = try $0.weight("norm.bias", [hidden + skip])
+            let convolution = try $0.weight("convolution", [hidden, hidden + skip, 3, 3])
+            let shortcut = try $0.weight("shortcut", [hidden, hidden + skip, 1, 1])
+            let bias = try $0.weight("shortcut.bias", [hidden])
+            try $0.output {
+                let joined = try graph.concat(left, right, axis: -1, label: "skip")
+                let norm = try graph.groupNorm(
+                    joined, weight: normWeight, bias: normBias, groups: groups, epsilon: 1e-5, label: "norm")
+                let opened = try graph.convolution(
+                    graph.activation(norm, .silu, label: "silu"), weight: convolution, bias: nil, padding: Padding(1),
+                    label: "convolution")
+                let direct = try graph.linear(joined, weight: shortcut, bias: bias, label: "shortcut")
+                return try graph.add(opened, direct, label: "residual")
+            }
         }
     }
 

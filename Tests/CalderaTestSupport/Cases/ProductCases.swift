@@ -13,6 +13,8 @@ extension OperatorCase {
             matmul([3, 77, 48], 50, .everything), matmul([2, 9, 7, 33], 21, .everything),
             matmul([1, 4, 4, 320], 64, .everything), matmul([2, 63, 16], 8, .everything),
             matmul([2, 3, 5, 12], 36, .withBias, rank: 4), matmul([3, 6, 6, 35], 37, .everything, rank: 4),
+            joinedMatmul([2, 5, 3], 24, 16, 20), joinedMatmul([1], 8, 8, 3), joinedMatmul([65], 8, 120, 33),
+            joinedMatmul([19], 640, 328, 64),
         ]
 
     static let convolutions: [OperatorCase] =
@@ -49,6 +51,22 @@ extension OperatorCase {
     ]
 
     private static let asymmetric = Padding(top: 0, left: 0, bottom: 1, right: 1)
+
+    /// A product of two sources [rows..., first] and [rows..., second] side by side.
+    private static func joinedMatmul(_ rows: [Int], _ first: Int, _ second: Int, _ features: Int) -> OperatorCase {
+        OperatorCase("matmul of two sources \(rows + [first]) and \(second) to \(features)", .long) {
+            let graph = $0.graph
+            let sources = (
+                $0.input("first", Shape(rows + [first])), $0.input("second", Shape(rows + [second]), scale: 2)
+            )
+            let weight = try $0.weight("weight", [features, first + second])
+            let bias = try $0.weight("bias", [features])
+            try $0.output {
+                let joined = try graph.concat(sources.0, sources.1, axis: -1, label: "joined")
+                return try graph.linear(joined, weight: weight, bias: bias, label: "layer")
+            }
+        }
+    }
 
     private static func matmul(
         _ source: Shape, _ features: Int, _ variant: EpilogueVariant, _ exactness: Exactness = .plain, rank: Int = 2

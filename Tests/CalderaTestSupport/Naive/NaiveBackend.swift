@@ -68,7 +68,7 @@ private final class NaiveExecutable: Executable {
     /// Runs the stage from the present values, and keeps what it computes.
     func firstNonFinite(_ stage: Stage) throws -> NonFiniteValue? {
         for node in plan.nodes(stage) {
-            let values = try NaiveOperators.evaluate(node.op, try node.inputs.map(operand))
+            let values = try NaiveOperators.evaluate(node.op, try inputs(node))
             store(values, in: node.output)
             if !values.allSatisfy(\.isFinite) { return NonFiniteValue(label: node.label, cause: .computation) }
         }
@@ -94,10 +94,20 @@ private final class NaiveExecutable: Executable {
 
     func run(_ stage: Stage) throws {
         for node in plan.nodes(stage) {
-            let values = try NaiveOperators.evaluate(node.op, try node.inputs.map(operand))
+            let values = try NaiveOperators.evaluate(node.op, try inputs(node))
             let isRounded = roundsToDType || node.output.dtype == .int32
             store(isRounded ? values.map { ElementCoding.rounded($0, to: node.output.dtype) } : values, in: node.output)
         }
+    }
+
+    /// The operands of a node, a joined source put together.
+    private func inputs(_ node: Node) throws -> [Operand] {
+        let inputs = try node.inputs.map(operand)
+        guard node.joinedSource != nil, let joined = inputs.last else { return inputs }
+        let axis = joined.shape.rank - 1
+        let shape = Shape(joined.shape.extents.dropLast() + [node.sourceChannels])
+        let whole = Operand(shape: shape, values: NaiveOperators.concat(inputs[0], joined, axis))
+        return [whole] + inputs.dropFirst().dropLast()
     }
 
     /// Runs the stage; plain loops have no times worth telling.
