@@ -18,7 +18,6 @@ CONFIG = {
     "norm_num_groups": 4,
     "scaling_factor": 0.13025,
 }
-NARROW_CHANNELS = [16, 32, 64, 96]
 EPSILON = 1e-6
 
 

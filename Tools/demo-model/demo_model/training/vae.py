@@ -1,6 +1,8 @@
 """Trains the autoencoder on whole renders; can start from a narrower one and stay near its latents.
 
-    python -m demo_model.training.vae RUN --steps N [--start VAE.safetensors] [--stay 0.5]
+    python -m demo_model.training.vae RUN --steps N [--start VAE.safetensors] [--stay 0.5 | --decoder-only]
+
+With `--decoder-only` the encoder stays as it is, and with it the latents: a UNet that knows them needs no training.
 """
 
 import argparse
@@ -11,10 +13,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from ..networks.autoencoder import Autoencoder, NARROW_CHANNELS, widen
+from ..networks.autoencoder import Autoencoder, CONFIG, widen
 from ..networks.weights import read
 from ..pictures import sample
-from .loop import Training, as_tensor, autocast, device, psnr, streams
+from .loop import Training, as_tensor, autocast, cores, device, psnr, share, streams
 
 SEED = 1
 UNSEEN_SEED = 990_001
@@ -22,7 +24,7 @@ OUTLINED = 0.08
 
 
 class Loss:
-    """Root mean square error of each picture, of its edges, and the way from the old latents."""
+    """Root mean square error of each picture, of its edges, and, where the encoder learns, its latents' size or way."""
 
     def __init__(self, vae: Autoencoder, old: Autoencoder | None, batch: int, stay: float, noise: float = 0.03):
         self.vae, self.old, self.batch, self.stay, self.noise = vae, old, batch, stay, noise
@@ -35,7 +37,10 @@ class Loss:
             scale = self.vae.config["scaling_factor"]
             noise = torch.randn(mean.shape, generator=generator).to(mean) * self.noise / scale
             decoded = self.vae.decode(mean + noise)
-        loss = self._error(decoded.float() - pictures) + 1e-4 * (log_variance.float() + 6).square().mean()
+        loss = self._error(decoded.float() - pictures)
+        if not mean.requires_grad:
+            return loss
+        loss = loss + 1e-4 * (log_variance.float() + 6).square().mean()
         return loss + self._departure(pictures, mean.float() * scale)
 
     @staticmethod
@@ -73,9 +78,13 @@ def half_difference(vae: Autoencoder, pictures: torch.Tensor) -> float:
     return (half.decode(codes).float() - half.float().decode(codes.float())).abs().max().item()
 
 
-def narrow(path: Path) -> Autoencoder:
-    vae = Autoencoder({"block_out_channels": NARROW_CHANNELS})
-    vae.load_state_dict(read(path))
+def stored(path: Path) -> Autoencoder:
+    """The autoencoder of a file, whose levels may be narrower than `CONFIG` has them."""
+    state = read(path)
+    levels = range(len(CONFIG["block_out_channels"]))
+    widths = [len(state[f"encoder.down_blocks.{level}.resnets.0.conv2.bias"]) for level in levels]
+    vae = Autoencoder({"block_out_channels": widths})
+    vae.load_state_dict(state)
     return vae.to(device(), memory_format=torch.channels_last).requires_grad_(False)
 
 
@@ -85,16 +94,20 @@ def main() -> None:
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--batch", type=int, default=8 if device().type == "cpu" else 128)
     parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--start", type=Path, help="a narrower autoencoder's safetensors file")
+    parser.add_argument("--start", type=Path, help="the safetensors file of an autoencoder as wide or narrower")
     parser.add_argument("--stay", type=float, default=0.5, help="weight of the squared way from its latents")
+    parser.add_argument("--decoder-only", action="store_true", help="leave the encoder as it is")
     arguments = parser.parse_args()
     torch.manual_seed(SEED)
     vae = Autoencoder().to(device(), memory_format=torch.channels_last)
-    old = narrow(arguments.start) if arguments.start else None
+    old = stored(arguments.start) if arguments.start else None
     if old is not None:
         vae.load_state_dict(widen({k: v.cpu() for k, v in old.state_dict().items()}, vae))
-    training = Training(vae, arguments.run / "vae.pt", arguments.rate)
-    average = training.run(Loss(vae, old, arguments.batch, arguments.stay), arguments.steps)
+    if arguments.decoder_only:
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
+    training = Training(vae, arguments.run / "vae.pt", arguments.rate, parts=cores())
+    average = training.run(Loss(vae, old, share(arguments.batch), arguments.stay), arguments.steps)
     vae.load_state_dict(average)
     print(evaluate(vae))
 
