@@ -14,6 +14,14 @@ void main() {
         vec4 sum = vec4(0);
         for (uint i = 0; i < push.inner; i++) sum += Floats4(push.source).at[(i * count) / 4 + index];
         finish4(index * 4 / push.columns, index * 4 % push.columns, sum);
+    } else if (GATED) {
+        if (index * 2 >= count) return;
+        vec2 sum = vec2(0);
+        for (uint i = 0; i < push.inner; i++) {
+            uint at = i * count + index * 2;
+            sum += vec2(Floats(push.source).at[at], Floats(push.source).at[at + 1]);
+        }
+        finishPair(index * 2 / push.columns, index * 2 % push.columns, sum);
     } else {
         if (index >= count) return;
         float sum = 0.0;

@@ -8,6 +8,10 @@
 //
 // Where few tiles have long sums, PARTS workgroups share a tile: each sums its part of k in fp32, and
 // gemm/merge_parts.comp adds the parts in their order, always the same, and finishes.
+//
+// Where GATED, the weight's rows are packed in pairs, so that columns 2i and 2i + 1 of the product are value i and gate i
+// of the result [rows, columns / 2]; the bias is not packed: all values', then all gates'. A core must have both columns
+// of a pair in one thread.
 #include "types.glsl"
 #include "activation.glsl"
 
@@ -23,6 +27,8 @@ layout(constant_id = 12) const uint ACTIVATION = ACTIVATION_NONE;
 layout(constant_id = 13) const bool RESIDUAL = false;
 // Above 1 `result` is fp32 [PARTS, rows, columns].
 layout(constant_id = 14) const uint PARTS = 1;
+// 15 belongs to the core and 16 to the source. There is no other epilogue but the bias where this holds, and PARTS is 1.
+layout(constant_id = 17) const bool GATED = false;
 
 layout(push_constant) uniform Push {
     Values source;
@@ -88,7 +94,31 @@ void finish(uint row, uint column, float sum) {
     push.result.at[index] = STORE(sum);
 }
 
+// A value and its gate, columns `column` and `column` + 1 of the product.
+void finishPair(uint row, uint column, vec2 sum) {
+    uint results = push.columns / 2;
+    uint at = column / 2;
+    if (BIAS) sum += vec2(float(push.bias.at[at]), float(push.bias.at[results + at]));
+    push.result.at[row * results + at] = STORE(sum.x * gelu(sum.y));
+}
+
+void finishPairs(uint row, uint column, vec4 sum) {
+    uint results = push.columns / 2;
+    uint at = column / 2;
+    vec2 values = sum.xz;
+    vec2 gates = sum.yw;
+    if (BIAS) {
+        values += load2(push.bias, at);
+        gates += load2(push.bias, results + at);
+    }
+    store2(push.result, row * results + at, values * vec2(gelu(gates.x), gelu(gates.y)));
+}
+
 void finish4(uint row, uint column, vec4 sum) {
+    if (GATED) {
+        finishPairs(row, column, sum);
+        return;
+    }
     uint index = row * push.columns + column;
     if (PARTS > 1) {
         Floats4(push.result).at[(part * push.rows * push.columns + index) / 4] = sum;
@@ -99,4 +129,19 @@ void finish4(uint row, uint column, vec4 sum) {
     [[unroll]] for (uint i = 0; i < 4; i++) sum[i] = activate(ACTIVATION, sum[i]);
     if (RESIDUAL) sum += load4(push.residual, index);
     store4(push.result, index, sum);
+}
+
+// Four columns, of which those behind the last are left out, as is a row behind the last.
+void finishFour(uint row, uint column, vec4 sum) {
+    if (row >= push.rows || column >= push.columns) return;
+    if (VECTOR_N) {
+        finish4(row, column, sum);
+    } else if (GATED) {
+        finishPair(row, column, sum.xy);
+        if (column + 2 < push.columns) finishPair(row, column + 2, sum.zw);
+    } else {
+        [[unroll]] for (uint i = 0; i < 4; i++) {
+            if (column + i < push.columns) finish(row, column + i, sum[i]);
+        }
+    }
 }

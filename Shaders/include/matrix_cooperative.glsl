@@ -5,7 +5,7 @@
 //
 // With FLEXIBLE defined it is the core for VK_NV_cooperative_matrix2: a subgroup's part, or with SCOPE that of the whole
 // workgroup, is one matrix (M is TILE_ROWS / DOWN, N is TILE_COLUMNS / ACROSS), whose elements are finished where they
-// lie.
+// lie: one by one, so that this core makes no GATED product but in parts.
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #extension GL_KHR_memory_scope_semantics : require
 #extension GL_KHR_shader_subgroup_basic : require
@@ -186,14 +186,7 @@ void main() {
             for (uint slot = gl_SubgroupInvocationID; slot < M * N / 4; slot += LANES) {
                 uint row = firstRow + subgroupRow + i * M + slot / (N / 4);
                 uint column = firstColumn + subgroupColumn + j * N + slot % (N / 4) * 4;
-                vec4 four = results[staging + slot / (N / 4) * RESULT_PITCH + slot % (N / 4)];
-                if (VECTOR_N) {
-                    if (row < push.rows && column < push.columns) finish4(row, column, four);
-                } else {
-                    [[unroll]] for (uint part = 0; part < 4; part++) {
-                        if (row < push.rows && column + part < push.columns) finish(row, column + part, four[part]);
-                    }
-                }
+                finishFour(row, column, results[staging + slot / (N / 4) * RESULT_PITCH + slot % (N / 4)]);
             }
             // The next matrix takes the same place.
             subgroupBarrier();

@@ -86,15 +86,7 @@ void main() {
         [[unroll]] for (uint block = 0; block < COLUMNS / 4; block++) {
             uint column = firstColumn + block * (4 * COLUMN_THREADS) + columnOffset;
             uint at = i * COLUMNS + block * 4;
-            if (VECTOR_N) {
-                if (row < push.rows && column < push.columns) {
-                    finish4(row, column, vec4(sums[at], sums[at + 1], sums[at + 2], sums[at + 3]));
-                }
-            } else {
-                [[unroll]] for (uint j = 0; j < 4; j++) {
-                    if (row < push.rows && column + j < push.columns) finish(row, column + j, sums[at + j]);
-                }
-            }
+            finishFour(row, column, vec4(sums[at], sums[at + 1], sums[at + 2], sums[at + 3]));
         }
     }
 }

@@ -17,16 +17,16 @@ struct cdnn_engine {
 struct cdnn_primitive {
     dnnl_primitive_desc_t description;
     dnnl_primitive_t code;
-    // The residual's place among the post-operations, or -1.
-    int residual_index;
+    // The places of the factor and the residual among the post-operations, or -1.
+    int factor_index, residual_index;
     bool bias;
-    // The output's layout is the residual's; dense weights as a file holds them.
+    // The output's layout is the factor's and the residual's; dense weights as a file holds them.
     layout destination, plain_weights;
     int weights_rank;
     dnnl_dims_t weights_extents, weights_strides;
 };
 
-#define MAX_ARGUMENTS 6
+#define MAX_ARGUMENTS 7
 
 struct cdnn_execution {
     dnnl_stream_t stream;
@@ -88,7 +88,7 @@ bool cdnn_has_native_bfloat16(cdnn_engine *engine) {
     return ((int)dnnl_get_effective_cpu_isa() & wanted) == wanted;
 #else
     const cdnn_convolution shape = {1, 8, 8, 32, 32, 3, 3, 1, 1, 1, 1, 1, CDNN_BFLOAT16};
-    const cdnn_epilogue epilogue = {false, CDNN_NO_ACTIVATION, false, false};
+    const cdnn_epilogue epilogue = {.activation = CDNN_NO_ACTIVATION};
     cdnn_primitive *probe = NULL;
     if (cdnn_convolution_create(engine, &shape, &epilogue, &probe) != 0) return false;
     const bool native = strstr(cdnn_implementation(probe), "ref") == NULL;
@@ -135,6 +135,13 @@ static dnnl_status_t append_activation(dnnl_post_ops_t chain, cdnn_activation ac
     return dnnl_invalid_arguments;
 }
 
+// Appends an operation with a tensor that lies as the output does, and notes its place.
+static dnnl_status_t append_operand(
+    dnnl_post_ops_t chain, dnnl_alg_kind_t operation, const cdnn_primitive *primitive, int *place) {
+    *place = dnnl_post_ops_len(chain);
+    return dnnl_post_ops_append_binary(chain, operation, layout_view(&primitive->destination));
+}
+
 // The attributes of every primitive here: scratch memory comes from the caller, the epilogue is a post-operation chain.
 static dnnl_status_t make_attributes(
     const cdnn_epilogue *epilogue, cdnn_primitive *primitive, dnnl_primitive_attr_t *result) {
@@ -144,11 +151,9 @@ static dnnl_status_t make_attributes(
     TRY(dnnl_primitive_attr_set_scratchpad_mode(*result, dnnl_scratchpad_mode_user));
     TRY(dnnl_post_ops_create(&chain));
     TRY(append_activation(chain, epilogue->activation));
-    primitive->residual_index = -1;
-    if (epilogue->residual) {
-        primitive->residual_index = dnnl_post_ops_len(chain);
-        TRY(dnnl_post_ops_append_binary(chain, dnnl_binary_add, layout_view(&primitive->destination)));
-    }
+    primitive->factor_index = primitive->residual_index = -1;
+    if (epilogue->factor) TRY(append_operand(chain, dnnl_binary_mul, primitive, &primitive->factor_index));
+    if (epilogue->residual) TRY(append_operand(chain, dnnl_binary_add, primitive, &primitive->residual_index));
     if (epilogue->accumulate) TRY(append_destination(chain));
     TRY(dnnl_primitive_attr_set_post_ops(*result, chain));
 end:
@@ -370,10 +375,12 @@ int cdnn_execution_create(
     ARGUMENT(DNNL_ARG_DST, layout_view(&primitive->destination), destination);
     if (primitive->bias)
         ARGUMENT(DNNL_ARG_BIAS, dnnl_primitive_desc_query_md(primitive->description, dnnl_query_weights_md, 1), bias);
-    if (primitive->residual_index >= 0) {
-        const int argument = DNNL_ARG_ATTR_MULTIPLE_POST_OP(primitive->residual_index) | DNNL_ARG_SRC_1;
-        ARGUMENT(argument, layout_view(&primitive->destination), residual);
-    }
+#define OPERAND(place, field) \
+    if ((place) >= 0) \
+    ARGUMENT(DNNL_ARG_ATTR_MULTIPLE_POST_OP(place) | DNNL_ARG_SRC_1, layout_view(&primitive->destination), field)
+    OPERAND(primitive->factor_index, factor);
+    OPERAND(primitive->residual_index, residual);
+#undef OPERAND
     if (cdnn_scratchpad_size(primitive) > 0)
         ARGUMENT(DNNL_ARG_SCRATCHPAD, queried(primitive, dnnl_query_scratchpad_md), scratchpad);
 #undef ARGUMENT

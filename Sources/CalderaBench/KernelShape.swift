@@ -60,7 +60,8 @@ package struct KernelShape: Sendable {
         switch op {
         case .matmul(let epilogue):
             let depth = inputs[1].shape.count / max(inputs[1].shape[0], 1)
-            return "gemm \(output.rows)x\(output.channels)x\(depth)" + Self.suffix(epilogue)
+            let columns = output.channels * epilogue.columnsPerResult
+            return "gemm \(output.rows)x\(columns)x\(depth)" + Self.suffix(epilogue)
                 + (inputs.count > epilogue.inputCount ? " of two sources" : "")
         case .convolution(let shape, let epilogue):
             let kernel = "\(shape.kernelHeight)x\(shape.kernelWidth)"
@@ -92,7 +93,7 @@ package struct KernelShape: Sendable {
     private static func suffix(_ epilogue: Epilogue) -> String {
         let parts = [
             epilogue.bias ? "bias" : nil, epilogue.rowBias ? "row_bias" : nil, epilogue.activation?.rawValue,
-            epilogue.residual ? "residual" : nil,
+            epilogue.residual ? "residual" : nil, epilogue.gated ? "gated" : nil,
         ].compactMap { $0 }
         return parts.isEmpty ? "" : " " + parts.joined(separator: "+")
     }

@@ -16,8 +16,8 @@ package struct NodeWork: Sendable, Equatable {
     private static func operations(_ node: Node) -> Double {
         let result = Double(node.output.shape.count)
         switch node.op {
-        case .matmul:
-            return 2 * result * Double(node.sourceChannels)
+        case .matmul(let epilogue):
+            return 2 * result * Double(epilogue.columnsPerResult * node.sourceChannels)
         case .convolution(let shape, _):
             let taps = shape.kernelHeight * shape.kernelWidth
             return 2 * result * Double(node.inputs[0].shape.channels * taps)

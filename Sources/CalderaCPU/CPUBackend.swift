@@ -85,7 +85,8 @@ public final class CPUBackend: Backend {
                 return "rows \(source.rows)x\(columns)x\(source.channels) \(type)\(CPUBackend.text(epilogue))"
             }
             let depth = "\(source.channels)" + (node.joinedSource.map { "+\($0.shape.channels)" } ?? "")
-            return "oneDNN matmul \(source.rows)x\(columns)x\(depth) \(type)\(CPUBackend.text(epilogue))"
+            let kind = epilogue.gated ? "two products" : "matmul"
+            return "oneDNN \(kind) \(source.rows)x\(columns)x\(depth) \(type)\(CPUBackend.text(epilogue))"
         case .convolution(let shape, let epilogue):
             if DoubledConvolution(node, shape, epilogue) != nil {
                 return "oneDNN convolution 3x3 of twice the size by 2x2 \(type)\(CPUBackend.text(epilogue))"
@@ -117,7 +118,7 @@ public final class CPUBackend: Backend {
     private static func text(_ epilogue: Epilogue) -> String {
         let parts = [
             epilogue.bias ? "bias" : nil, epilogue.rowBias ? "row bias" : nil, epilogue.activation?.rawValue,
-            epilogue.residual ? "residual" : nil,
+            epilogue.residual ? "residual" : nil, epilogue.gated ? "gated" : nil,
         ].compactMap { $0 }
         return parts.isEmpty ? "" : ", epilogue " + parts.joined(separator: "+")
     }

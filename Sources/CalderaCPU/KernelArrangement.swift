@@ -15,11 +15,19 @@ enum KernelArrangement: Hashable {
     case doubled(Parity)
     /// [N, C] -> [N, those of the C]: what half of a joined source is multiplied with.
     case channels(Range<Int>)
+    /// They stay, and the lower and the upper half of the rows are packed as two matrices, one behind the other.
+    case halves
+
+    /// How many matrices are packed.
+    var parts: Int { self == .halves ? 2 : 1 }
+
+    /// Whether the elements are those of the file.
+    var isStored: Bool { self == .stored || self == .halves }
 
     /// Elements that come out of a weight.
     func count(_ shape: Shape) -> Int {
         switch self {
-        case .stored: shape.count
+        case .stored, .halves: shape.count
         case .doubled: shape.count / 9 * 8
         case .channels(let range): shape[0] * range.count
         }
@@ -31,7 +39,7 @@ enum KernelArrangement: Hashable {
         _ dtype: DType
     ) {
         switch self {
-        case .stored: convert(source, stored, to: destination, dtype, count: shape.count)
+        case .stored, .halves: convert(source, stored, to: destination, dtype, count: shape.count)
         case .doubled(let parity): writeDoubled(parity, source, stored, shape, to: destination, dtype)
         case .channels(let range):
             Parallel.run(shape[0]) { _, row in

@@ -58,6 +58,8 @@ final class OneDNNEngine {
 struct FusedEpilogue: Hashable {
     var bias = false
     var activation: Activation?
+    /// Whether the result is multiplied by an operand, before the residual is added.
+    var hasFactor = false
     var residual: Residual?
 
     /// Where the residual lies: in memory of its own, or in the destination, which it was copied to beforehand.
@@ -77,7 +79,20 @@ struct FusedEpilogue: Hashable {
             case .tanh: CDNN_TANH
             }
         return cdnn_epilogue(
-            bias: bias, activation: function, residual: residual == .operand, accumulate: residual == .destination)
+            bias: bias, activation: function, factor: hasFactor, residual: residual == .operand,
+            accumulate: residual == .destination)
+    }
+}
+
+extension cdnn_operands {
+    /// Of an epilogue without a factor.
+    init(
+        source: UnsafeRawPointer?, weights: UnsafeRawPointer?, bias: UnsafeRawPointer?, residual: UnsafeRawPointer?,
+        destination: UnsafeMutableRawPointer?, scratchpad: UnsafeMutableRawPointer?
+    ) {
+        self.init(
+            source: source, weights: weights, bias: bias, factor: nil, residual: residual, destination: destination,
+            scratchpad: scratchpad)
     }
 }
 
@@ -175,12 +190,17 @@ final class Execution {
     private let label: String
     /// The packed weight that it reads; nil where the weights are a computed value.
     let weight: PackedWeight?
+    /// Which of the parts that the weight was packed in.
+    let part: Int
     var operands: cdnn_operands
 
-    init(_ primitive: Primitive, _ operands: cdnn_operands, weight: PackedWeight? = nil, label: String) throws {
+    init(
+        _ primitive: Primitive, _ operands: cdnn_operands, weight: PackedWeight? = nil, part: Int = 0, label: String
+    ) throws {
         var handle: OpaquePointer?
         self.operands = operands
         self.weight = weight
+        self.part = part
         try withUnsafePointer(to: operands) { operands in
             try OneDNNEngine.check(
                 cdnn_execution_create(primitive.engine.handle, primitive.handle, operands, &handle),

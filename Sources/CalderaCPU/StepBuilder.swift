@@ -26,6 +26,7 @@ final class Scratch {
 /// Which operands of an execution lie in the scratch memory, and from which byte on.
 struct ScratchOffsets {
     var source: Int?
+    var factor: Int?
     var destination: Int?
 }
 
@@ -94,9 +95,12 @@ final class StepBuilder {
         try weights.stream(residency, staging: scratch)
         for (execution, offsets) in unbound {
             execution.operands.scratchpad = scratch.base
-            execution.operands.weights = execution.weight?.address
+            execution.operands.weights = execution.weight?.address(ofPart: execution.part)
             if let source = offsets.source {
                 execution.operands.source = scratch.base.map { UnsafeRawPointer($0 + source) }
+            }
+            if let factor = offsets.factor {
+                execution.operands.factor = scratch.base.map { UnsafeRawPointer($0 + factor) }
             }
             if let destination = offsets.destination {
                 execution.operands.destination = scratch.base.map { $0 + destination }
@@ -121,13 +125,13 @@ final class StepBuilder {
         return region.base + location.offset
     }
 
-    /// An execution that reads a packed weight, takes its scratchpad from the start of the shared scratch memory, and its
-    /// source or destination from an offset in it where one is given.
+    /// An execution that reads a packed weight or a part of it, takes its scratchpad from the start of the shared scratch
+    /// memory, and its source, factor or destination from an offset in it where one is given.
     func execution(
-        _ primitive: Primitive, _ operands: cdnn_operands, weight: PackedWeight,
+        _ primitive: Primitive, _ operands: cdnn_operands, weight: PackedWeight, part: Int = 0,
         offsets: ScratchOffsets = ScratchOffsets(), label: String
     ) throws -> Execution {
-        let execution = try Execution(primitive, operands, weight: weight, label: label)
+        let execution = try Execution(primitive, operands, weight: weight, part: part, label: label)
         scratch.reserve(primitive.scratchpadSize)
         unbound.append((execution, offsets))
         return execution
@@ -138,6 +142,7 @@ final class StepBuilder {
         if node.output.shape.count == 0 { return nil }
         switch node.op {
         case .matmul(let epilogue):
+            if epilogue.gated { return try gatedProduct(node, epilogue) }
             return try takesRows(node, epilogue) ? rowProduct(node, epilogue) : matmul(node, epilogue)
         case .convolution(let convolution, let epilogue): return try self.convolution(node, convolution, epilogue)
         case .groupNorm(let groups, let epsilon, let function):

@@ -194,7 +194,7 @@ final class WeightPacking {
     ) throws {
         try withElements(weight.name, weight.tensor) { bytes, dtype in
             if weight.isPackedAsStored(dtype, plan.dtype) {
-                return try weight.primitive.pack(bytes, dtype, into: memory, label: weight.name)
+                return try weight.pack(bytes, dtype, into: memory)
             }
             let size = weight.count * plan.dtype.size
             // Too small only where a weight was replaced by one of another type than the model's.
@@ -202,7 +202,7 @@ final class WeightPacking {
             guard let converted = own?.base ?? staging.baseAddress else { return }
             weight.arrangement.write(bytes, dtype, weight.tensor.shape, to: converted, plan.dtype)
             source(of: weight.name).release(weight.name)
-            try weight.primitive.pack(converted, plan.dtype, into: memory, label: weight.name)
+            try weight.pack(converted, plan.dtype, into: memory)
         }
         source(of: weight.name).release(weight.name)
     }

@@ -8,6 +8,8 @@ final class PackedWeight {
     let primitive: Primitive
     /// Bytes, packed.
     let size: Int
+    /// Bytes from one of the arrangement's parts to the next.
+    private let partSize: Int
     /// The latest stage whose layers read it.
     var stage: Stage
     /// Where it stays; nil when it streams.
@@ -22,17 +24,31 @@ final class PackedWeight {
         self.arrangement = arrangement
         self.primitive = primitive
         self.stage = stage
-        size = primitive.weightsSize
+        partSize = primitive.weightsSize.roundedUp(to: HostMemory.alignment)
+        size = arrangement.parts == 1 ? primitive.weightsSize : arrangement.parts * partSize
     }
 
     /// Elements that are packed.
     var count: Int { arrangement.count(tensor.shape) }
 
     /// Whether oneDNN packs the file's own bytes, if they are of the type `stored`.
-    func isPackedAsStored(_ stored: DType, _ dtype: DType) -> Bool { arrangement == .stored && stored == dtype }
+    func isPackedAsStored(_ stored: DType, _ dtype: DType) -> Bool { arrangement.isStored && stored == dtype }
+
+    /// Packs arranged elements of the type `dtype` into memory of `size` bytes.
+    func pack(_ elements: UnsafeRawPointer, _ dtype: DType, into memory: UnsafeMutableRawPointer) throws {
+        for part in 0..<arrangement.parts {
+            try primitive.pack(
+                elements + part * (count / arrangement.parts) * dtype.size, dtype, into: memory + part * partSize,
+                label: name)
+        }
+    }
 
     /// Where the primitive finds it once `load` has been called.
-    var address: UnsafeRawPointer? { (memory ?? slot?.memory).map { UnsafeRawPointer($0.base) } }
+    var address: UnsafeRawPointer? { address(ofPart: 0) }
+
+    func address(ofPart part: Int) -> UnsafeRawPointer? {
+        (memory ?? slot?.memory).map { UnsafeRawPointer($0.base + part * partSize) }
+    }
 
     /// Packs it into the slot where it streams and another weight is there.
     func load() throws { try slot?.load(self) }

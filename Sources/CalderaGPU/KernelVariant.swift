@@ -23,9 +23,9 @@ struct KernelChoices {
     var pinned: KernelVariant?
     var tuned: TunedKernels?
 
-    /// The tile for a product of elements of `dtype`; `candidates` are those for its shape.
-    func matrixTile(_ shape: TunedShape, _ dtype: DType, among candidates: () -> [MatrixTile]) -> MatrixTile? {
-        if case .matrix(let tile) = pinned, tile.supports(dtype) { return tile }
+    /// The tile for a product; `candidates` are those for its shape.
+    func matrixTile(_ shape: TunedShape, _ work: MatrixWork, among candidates: () -> [MatrixTile]) -> MatrixTile? {
+        if case .matrix(let tile) = pinned, tile.supports(work) { return tile }
         guard let name = tuned?[shape] else { return nil }
         return candidates().first { KernelVariant.matrix($0).description == name }
     }
@@ -47,7 +47,8 @@ struct KernelChoices {
 }
 
 /// What a choice of the tuner is for: an operation with its extents and element type, but without its epilogue, which
-/// changes no order among variants worth a measurement of its own.
+/// changes no order among variants worth a measurement of its own; only gated products, which not all variants can make,
+/// are apart.
 struct TunedShape: Hashable, CustomStringConvertible {
     let description: String
 
@@ -55,11 +56,11 @@ struct TunedShape: Hashable, CustomStringConvertible {
     init?(_ node: Node) {
         let dtype = node.output.dtype
         let source = node.inputs[0].shape
-        let product =
-            "gemm \(node.output.shape.rows)x\(node.output.shape.channels)x\(node.sourceChannels) \(dtype)"
+        let work = MatrixWork(node)
+        let product = "gemm \(work.rows)x\(work.columns)x\(node.sourceChannels) \(dtype)"
         switch node.op {
         case .matmul:
-            description = product
+            description = product + (work.isGated ? " gated" : "")
         case .convolution(let convolution, _):
             description = convolution.isProduct ? product : TunedShape.text(convolution, node)
         case .attention(let attention):
@@ -98,8 +99,8 @@ extension Lowering {
         switch node.op {
         case .matmul, .convolution:
             let work = MatrixWork(node)
-            if takesRows(work.rows) { return [] }
-            let chosen = MatrixTile.choose(rows: work.rows, columns: work.columns, work.dtype, on: device)
+            if takesRows(work.rows), !work.isGated { return [] }
+            let chosen = MatrixTile.choose(for: work, on: device)
             let others = MatrixTile.candidates(for: work, on: device).filter { $0 != chosen }
             return ([chosen] + others).map { .matrix($0) }
         case .attention(let attention):

@@ -27,9 +27,10 @@ extension Lowering {
     }
 
     func matmul(_ node: Node, _ epilogue: Epilogue) throws -> [Dispatch] {
-        var product = try self.product(node, epilogue, inner: node.sourceChannels, packing: .plain)
+        var product = try self.product(
+            node, epilogue, inner: node.sourceChannels, packing: epilogue.gated ? .interleaved : .plain)
         product.halves = (try node.joinedSource.map { try operand($0) }, node.inputs[0].shape.channels)
-        if takesRows(product.rows) { return [rowProduct(product, node, epilogue)] }
+        if takesRows(product.rows), !epilogue.gated { return [rowProduct(product, node, epilogue)] }
         return try dispatches(product, kernel: "gemm", node, epilogue, numbers: [])
     }
 
@@ -57,7 +58,8 @@ extension Lowering {
             weight: try operand(node.inputs[1], packing: packing, as: node.output.dtype),
             result: try operand(node.output), bias: try extra(epilogue.biasIndex),
             rowBias: try extra(epilogue.rowBiasIndex), residual: try extra(epilogue.residualIndex),
-            rows: shape.rows, columns: shape.channels, inner: inner, rowsPerBias: max(1, shape.rows / rowBiases))
+            rows: shape.rows, columns: shape.channels * epilogue.columnsPerResult, inner: inner,
+            rowsPerBias: max(1, shape.rows / rowBiases))
     }
 
     /// The most rows of which each pass over the weight makes all results.
@@ -89,9 +91,9 @@ extension Lowering {
     private func matrixTile(_ node: Node) -> MatrixTile {
         let work = MatrixWork(node)
         let choice = TunedShape(node).flatMap { shape in
-            choices.matrixTile(shape, work.dtype) { MatrixTile.candidates(for: work, on: device) }
+            choices.matrixTile(shape, work) { MatrixTile.candidates(for: work, on: device) }
         }
-        return choice ?? .choose(rows: work.rows, columns: work.columns, work.dtype, on: device)
+        return choice ?? .choose(for: work, on: device)
     }
 
     /// The kernel alone, or where the tile divides the sums, the kernel into scratch memory and what adds its parts.
@@ -136,7 +138,7 @@ extension Lowering {
         return Dispatch(
             kernel: variant(run.kernel + tile.core.suffix, dtype),
             constants: tile.constants + [vectorK.constant, vectorN.constant] + epilogue.constants
-                + tile.lastConstants(isJoined: product.isJoined),
+                + tile.lastConstants(isJoined: product.isJoined) + [epilogue.gated.constant],
             subgroupSize: tile.subgroupSize, push: push(run, product),
             groups: tile.groups(rows: product.rows, columns: product.columns) * tile.parts,
             reads: product.factors + run.extras, writes: [run.result],
@@ -159,9 +161,10 @@ extension Lowering {
         let operands = [sums, .none, product.result] + product.operands.dropFirst(3)
         return Dispatch(
             kernel: variant("merge_parts", dtype),
-            constants: [UInt32(threads)] + [UInt32](repeating: 0, count: 8) + [vectorN.constant] + epilogue.constants,
+            constants: [UInt32(threads)] + [UInt32](repeating: 0, count: 8) + [vectorN.constant] + epilogue.constants
+                + [1, 0, 0, epilogue.gated.constant],
             push: PushConstants(operands, [product.rows, product.columns, parts, product.rowsPerBias]),
-            groups: divideUp(product.rows * product.columns, threads * (vectorN ? 4 : 1)),
+            groups: divideUp(product.rows * product.columns, threads * (vectorN ? 4 : epilogue.columnsPerResult)),
             reads: [sums] + product.extras, writes: [product.result], detail: "\(parts) parts" + ending)
     }
 }
@@ -174,7 +177,9 @@ extension Epilogue {
 
     /// What it does, in order, for people.
     var parts: [String] {
-        [bias ? "bias" : nil, rowBias ? "row_bias" : nil, activation?.rawValue, residual ? "residual" : nil]
-            .compactMap { $0 }
+        [
+            bias ? "bias" : nil, rowBias ? "row_bias" : nil, activation?.rawValue, residual ? "residual" : nil,
+            gated ? "gated" : nil,
+        ].compactMap { $0 }
     }
 }

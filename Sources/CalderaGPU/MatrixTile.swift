@@ -172,7 +172,8 @@ package struct MatrixTile: Sendable, Hashable, CustomStringConvertible {
         let whole = candidates(on: device).filter { $0.supports(work.dtype) }
         // Software drivers take so long for the others that no division could make up for it.
         let divisible = whole.filter { device.kind != .software || $0.core == .broadcast }
-        return whole + divisible.flatMap { tile in divisions.map { tile.divided(into: $0) } }.filter { $0.suits(work) }
+        let divided = divisible.flatMap { tile in divisions.map { tile.divided(into: $0) } }.filter { $0.suits(work) }
+        return (whole + divided).filter { $0.supports(work) }
     }
 
     private static let divisions = [2, 4, 8, 16]
@@ -193,12 +194,23 @@ package struct MatrixTile: Sendable, Hashable, CustomStringConvertible {
     /// Whether the core multiplies elements of that type.
     package func supports(_ dtype: DType) -> Bool { matrix == nil || dtype == .float16 }
 
+    /// Whether it can make a product. Gated ones need threads that finish pairs of columns: what adds parts does, but
+    /// flexible matrices are finished element by element, and the narrowest broadcasting lanes have a column each.
+    func supports(_ work: MatrixWork) -> Bool {
+        supports(work.dtype) && (!work.isGated || parts > 1 || (core != .flexible && threadColumns > 1))
+    }
+
     /// The tile for a product: on software drivers the widest of the broadcast core that is more than half full; else the
     /// first candidate that is no more than half empty and makes enough workgroups to fill a large GPU, and where none
     /// does, the one with most workgroups.
     package static func choose(rows: Int, columns: Int, _ dtype: DType, on device: VulkanDeviceInfo) -> MatrixTile {
+        choose(for: MatrixWork(rows: rows, columns: columns, depth: 1, dtype: dtype), on: device)
+    }
+
+    static func choose(for work: MatrixWork, on device: VulkanDeviceInfo) -> MatrixTile {
+        let (rows, columns) = (work.rows, work.columns)
         // Flexible matrices are for the tuner: which sizes of them are fast, nothing here can know.
-        let candidates = candidates(on: device).filter { $0.supports(dtype) && $0.core != .flexible }
+        let candidates = candidates(on: device).filter { $0.supports(work) && $0.core != .flexible }
         let broadcasts = candidates.filter { $0.core == .broadcast }
         if let narrowest = broadcasts.last { return broadcasts.first { 2 * columns > $0.columns } ?? narrowest }
         let enough = candidates.first {
@@ -242,7 +254,7 @@ package struct MatrixTile: Sendable, Hashable, CustomStringConvertible {
         return used.map { UInt32($0) } + [UInt32](repeating: 0, count: 8 - used.count)
     }
 
-    /// Specialization constants 14 on, behind those that all matrix kernels share.
+    /// Specialization constants 14 to 16, of which 15 is the core's and 16 the source's.
     func lastConstants(isJoined: Bool) -> [UInt32] {
         // The scopes are SPIR-V's numbers for Workgroup and Subgroup.
         [UInt32(parts), isOfWorkgroup ? 2 : 3, isJoined.constant]
@@ -263,11 +275,19 @@ struct MatrixWork {
     /// Terms of each sum.
     let depth: Int
     let dtype: DType
+    /// Whether pairs of columns become one.
+    var isGated = false
+
+    init(rows: Int, columns: Int, depth: Int, dtype: DType) {
+        (self.rows, self.columns, self.depth, self.dtype) = (rows, columns, depth, dtype)
+    }
 
     /// Of a product or a convolution.
     init(_ node: Node) {
         let shape = node.output.shape
-        (rows, columns, dtype) = (shape.rows, shape.channels, node.output.dtype)
+        isGated = node.op.epilogue?.gated ?? false
+        (rows, dtype) = (shape.rows, node.output.dtype)
+        columns = shape.channels * (node.op.epilogue?.columnsPerResult ?? 1)
         let channels = node.sourceChannels
         if case .convolution(let convolution, _) = node.op {
             depth = channels * convolution.kernelHeight * convolution.kernelWidth

@@ -6,6 +6,9 @@ enum Packing: Hashable {
     case plain
     /// A convolution's [N, C, kh, kw] as [N, kh, kw, C]: the order in which the kernel walks over its source.
     case channelsLast
+    /// The two halves of a matrix's rows in turns: row 2i is row i of the file, row 2i + 1 is row i of its upper half.
+    /// For gated products.
+    case interleaved
 }
 
 /// Packs a weight piece by piece, a piece being some of the entries of its outermost axis.
@@ -26,17 +29,36 @@ struct WeightPacker {
         guard let base = source.baseAddress, !range.isEmpty else { return true }
         let start = base + range.lowerBound * rowCount * sourceType.size
         let count = range.count * rowCount
-        guard packing == .channelsLast, shape.rank == 4, shape[2] * shape[3] > 1 else {
+        guard isReordered else {
             return ElementConversion.convert(start, sourceType, to: target, targetType, count: count)
         }
         let reordered = UnsafeMutableRawPointer.allocate(byteCount: count * sourceType.size, alignment: 16)
         defer { reordered.deallocate() }
-        if sourceType.size == 2 {
+        if packing == .interleaved {
+            interleave(range, from: base, to: reordered)
+        } else if sourceType.size == 2 {
             reorder(start, to: reordered, entries: range.count, as: UInt16.self)
         } else {
             reorder(start, to: reordered, entries: range.count, as: UInt32.self)
         }
         return ElementConversion.convert(reordered, sourceType, to: target, targetType, count: count)
+    }
+
+    private var isReordered: Bool {
+        switch packing {
+        case .plain: false
+        case .channelsLast: shape.rank == 4 && shape[2] * shape[3] > 1
+        case .interleaved: true
+        }
+    }
+
+    /// Rows `range` of the result.
+    private func interleave(_ range: Range<Int>, from: UnsafeRawPointer, to: UnsafeMutableRawPointer) {
+        let size = rowCount * sourceType.size
+        for row in range {
+            let stored = row / 2 + (row.isMultiple(of: 2) ? 0 : rows / 2)
+            (to + (row - range.lowerBound) * size).copyMemory(from: from + stored * size, byteCount: size)
+        }
     }
 
     /// [entries, channels, taps] to [entries, taps, channels].

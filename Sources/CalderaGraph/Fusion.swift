@@ -1,7 +1,7 @@
 /// Rewrites the node list so that what can ride along with a matrix product, a convolution or a norm is not a pass of
 /// its own: bias rows, activations and residuals become epilogues, nearest-neighbour enlargements become addressing,
-/// SiLU joins its group norm, and what reads a concatenation reads its two sources. Nodes that no output or state needs
-/// are dropped.
+/// SiLU joins its group norm, GEGLU the product that it gates, and what reads a concatenation reads its two sources. Nodes
+/// that no output or state needs are dropped.
 struct Fusion {
     private var nodes: [Node?]
     /// How many nodes, views and outputs read each value.
@@ -55,6 +55,7 @@ struct Fusion {
         switch node.op {
         case .add: absorbSum(node, at: index)
         case .activation(let function): absorbActivation(function, node, at: index)
+        case .geglu: absorbGate(node, at: index)
         case .convolution(let convolution, let epilogue): absorbEnlargement(convolution, epilogue, node, at: index)
         default: break
         }
@@ -82,7 +83,7 @@ struct Fusion {
         let pair = [(node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])]
         for (main, other) in pair {
             guard let source = soleProducer(of: main, for: index), let producer = nodes[source],
-                var epilogue = producer.op.epilogue
+                var epilogue = producer.op.epilogue, !epilogue.gated
             else { continue }
             if main.shape == node.output.shape, other.shape == node.output.shape, !epilogue.residual {
                 epilogue.residual = true
@@ -104,11 +105,27 @@ struct Fusion {
         if case .groupNorm(let groups, let epsilon, nil) = producer.op, function == .silu {
             let op = Op.groupNorm(groups: groups, epsilon: epsilon, activation: function)
             merge(source, into: index, op: op, inputs: producer.inputs, label: producer.label)
-        } else if var epilogue = producer.op.epilogue, epilogue.activation == nil, !epilogue.residual {
+        } else if var epilogue = producer.op.epilogue, epilogue.activation == nil, !epilogue.residual, !epilogue.gated {
             epilogue.activation = function
             let op = producer.op.with(epilogue: epilogue)
             merge(source, into: index, op: op, inputs: producer.inputs, label: producer.label)
         }
+    }
+
+    /// A gate behind a product of a weight, which backends pack for it, and its bias alone. Not where few rows are
+    /// computed at a time, with kernels that read the weight as it lies: in language models.
+    private mutating func absorbGate(_ node: Node, at index: Int) {
+        guard !isIncremental, let source = soleProducer(of: node.inputs[0], for: index),
+            let producer = nodes[source], case .matmul(var epilogue) = producer.op,
+            epilogue == Epilogue(bias: epilogue.bias), case .weight = graph.value(producer.inputs[1]).origin
+        else { return }
+        epilogue.gated = true
+        merge(source, into: index, op: .matmul(epilogue), inputs: producer.inputs, label: producer.label)
+    }
+
+    /// As `Plan.isIncremental`.
+    private var isIncremental: Bool {
+        graph.values.contains { if case .cache = $0.origin { true } else { false } }
     }
 
     private mutating func absorbEnlargement(

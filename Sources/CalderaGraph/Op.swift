@@ -12,12 +12,17 @@ public enum Activation: String, Sendable, Hashable, CaseIterable {
 
 /// What a matrix product or a convolution does to its accumulator before it stores it, in this order:
 /// add `bias` [N], add `rowBias` [batch or 1, N], apply `activation`, add `residual` (the shape of the output).
-/// Each flag adds one input to the node, in the same order, behind the source and the weight.
+/// Each of these flags adds one input to the node, in the same order, behind the source and the weight.
+///
+/// With `gated`, of matrix products alone and beside no other part than the bias, N columns are stored of a product that
+/// has 2N: the weight is [2N, K] and the bias [2N], rows 0..<N of both for the values and rows N..<2N for the gates. The
+/// bias is added to both halves, then value · gelu(gate) is stored.
 public struct Epilogue: Sendable, Hashable {
     public var bias = false
     public var rowBias = false
     public var activation: Activation?
     public var residual = false
+    public var gated = false
 
     public init(bias: Bool = false) { self.bias = bias }
 
@@ -27,6 +32,9 @@ public struct Epilogue: Sendable, Hashable {
     public var residualIndex: Int? { residual ? 2 + (bias ? 1 : 0) + (rowBias ? 1 : 0) : nil }
     /// How many inputs the node has, source and weight included.
     public var inputCount: Int { 2 + (bias ? 1 : 0) + (rowBias ? 1 : 0) + (residual ? 1 : 0) }
+
+    /// Columns of the product for each one of the result.
+    package var columnsPerResult: Int { gated ? 2 : 1 }
 }
 
 /// The rows and columns of zeros round a picture before a convolution.
@@ -97,8 +105,8 @@ public struct CachedAttention: Sendable, Hashable {
 
 /// One operation. The inputs of a node are listed at each case in their order; layouts are channels-last throughout.
 public enum Op: Sendable, Hashable {
-    /// source [..., K] · weight [N, K] (or [N, K, 1, 1])ᵀ, then the epilogue's operands -> [..., N].
-    /// May have a joined source: see `Node.joinedSource`.
+    /// source [..., K] · weight [N, K] (or [N, K, 1, 1])ᵀ, then the epilogue's operands -> [..., N]; [..., N/2] where it
+    /// is gated. May have a joined source: see `Node.joinedSource`.
     case matmul(Epilogue)
     /// source [B, H, W, C], weight [N, C, kh, kw], then the epilogue's operands -> [B, H', W', N].
     case convolution(Convolution, Epilogue)

@@ -25,6 +25,19 @@ struct WorkTests {
         #expect(work.bytes == 246)
     }
 
+    @Test("A gated product counts the columns of values and of gates")
+    func gatedProduct() throws {
+        let graph = Graph(dtype: .float16)
+        let source = graph.input("source", [2, 3, 8], .float16)
+        let wide = try graph.linear(source, weight: graph.weight("w", [10, 8]), bias: nil, label: "l")
+        graph.output("result", try graph.geglu(wide, label: "g"))
+        let node = try #require(try Planner.plan(graph).promptNodes.last)
+        #expect(node.op.epilogue?.gated == true)
+        // 6 rows, 10 columns, 8 deep; 48 + 80 + 30 elements.
+        #expect(NodeWork(node).operations == 960)
+        #expect(NodeWork(node).bytes == 316)
+    }
+
     @Test("A convolution counts its taps at every pixel of its result")
     func convolution() throws {
         let work = try work { graph in

@@ -151,6 +151,51 @@ import Testing
         #expect(nodes.first?.inputs.first == source)
     }
 
+    @Test(arguments: [false, true])
+    func gateJoinsItsProduct(bias: Bool) throws {
+        let source = graph.input("x", [2, 5, 8], .float32)
+        let result = try graph.geglu(try product(source, bias: bias), label: "gate")
+        graph.output("y", result)
+        let nodes = try nodes()
+        #expect(nodes.count == 1)
+        let node = try #require(nodes.first)
+        let epilogue = try #require(node.op.epilogue)
+        #expect(epilogue.gated && epilogue.bias == bias && epilogue.columnsPerResult == 2)
+        #expect(node.output == result && node.output.shape == [2, 5, 4])
+        let vector = bias ? [try graph.weight("b", [8])] : []
+        #expect(node.inputs == [source, try graph.weight("w", [8, 8])] + vector)
+        #expect(node.label == "product w")
+    }
+
+    @Test func nothingElseJoinsAGatedProduct() throws {
+        let source = graph.input("x", [2, 8], .float32)
+        let gated = try graph.geglu(try product(source), label: "gate")
+        graph.output("y", graph.activation(gated, .silu, label: "silu"))
+        let other = try graph.geglu(try product(source, "v"), label: "gate")
+        graph.output("z", try graph.add(other, graph.input("r", [2, 4], .float32), label: "sum"))
+        #expect(try nodes().map(\.op.name) == ["matmul", "silu", "matmul", "add"])
+    }
+
+    @Test func gateBehindMoreThanABiasStaysANode() throws {
+        let source = graph.input("x", [2, 8], .float32)
+        graph.output("y", try graph.geglu(graph.activation(try product(source), .silu, label: "silu"), label: "gate"))
+        graph.output("z", try graph.geglu(try graph.add(try product(source, "v"), source, label: "sum"), label: "gate"))
+        #expect(try nodes().map(\.op.name) == ["matmul", "geglu", "matmul", "geglu"])
+    }
+
+    /// Its two halves are packed in a way of their own, which a computed value cannot be.
+    @Test func gateOfAProductWithAComputedValueStaysANode() throws {
+        let (left, right) = (graph.input("x", [2, 8], .float32), graph.input("w", [8, 8], .float32))
+        graph.output("y", try graph.geglu(graph.linear(left, weight: right, bias: nil, label: "p"), label: "gate"))
+        #expect(try nodes().map(\.op.name) == ["matmul", "geglu"])
+    }
+
+    @Test func gateInALanguageModelStaysANode() throws {
+        _ = graph.cache("cache", [1, 4, 8])
+        graph.output("y", try graph.geglu(try product(graph.input("x", [2, 8], .float32)), label: "gate"))
+        #expect(try nodes().map(\.op.name) == ["matmul", "geglu"])
+    }
+
     @Test func valueUsedTwiceIsNotAbsorbed() throws {
         let shared = try product(graph.input("x", [2, 8], .float32))
         graph.output("y", graph.activation(shared, .silu, label: "silu"))

@@ -37,7 +37,9 @@ import Testing
             source, weight: graph.weight("kernel", [24, 8, 3, 3]), bias: graph.weight("bias", [24]),
             padding: Padding(1), label: "convolution")
         let product = try graph.linear(convolved, weight: graph.weight("matrix", [40, 24]), bias: nil, label: "linear")
-        graph.output("result", product)
+        let gates = try graph.linear(
+            product, weight: graph.weight("gates", [36, 40]), bias: graph.weight("gate bias", [36]), label: "gates")
+        graph.output("result", try graph.geglu(gates, label: "gated"))
         var weights: [String: HostTensor] = [:]
         for (name, shape) in graph.weights {
             // Multiples of 1/16 below 1 are exact in each type.

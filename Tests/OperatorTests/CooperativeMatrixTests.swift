@@ -15,7 +15,9 @@ import Testing
 
     private static let isBuilt = KernelBinaries.contains("gemm_cooperative.FP16")
 
-    private let rows = operatorCases.filter { $0.name.hasPrefix("matmul") || $0.name.hasPrefix("convolution") }
+    private let rows = operatorCases.filter { row in
+        ["matmul", "gated product", "convolution"].contains { row.name.hasPrefix($0) }
+    }
 
     @Test func devicesWithMatricesHaveTilesForThem() throws {
         try withVulkan { device in
@@ -74,9 +76,11 @@ import Testing
 
     /// A product and a convolution larger than any tile, on the tiles that are chosen from.
     @Test func everyCandidateMatchesTheReference() throws {
-        let names = ["matmul [129, 40] to 70", "convolution [1, 16, 16, 64] to 64"]
+        let names = [
+            "matmul [129, 40] to 70", "gated product [65, 40] to 127", "convolution [1, 16, 16, 64] to 64",
+        ]
         let rows = names.compactMap { name in self.rows.first { $0.name.hasPrefix(name) } }
-        #expect(rows.count == 2)
+        #expect(rows.count == names.count)
         try withVulkan { device in
             let cores: [MatrixTile.Core] = [.cooperative, .flexible]
             for tile in MatrixTile.candidates(on: device.info) where cores.contains(tile.core) {

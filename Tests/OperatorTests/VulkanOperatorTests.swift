@@ -24,12 +24,12 @@ import Testing
         try withVulkan { device in
             // Each epilogue of each tiling is a pipeline, which a software driver takes seconds to compile: a few cases of
             // each kind, spread over the table.
-            let cases = ["matmul", "convolution"].flatMap { kind -> [OperatorCase] in
+            let cases = ["matmul", "gated product", "convolution"].flatMap { kind -> [OperatorCase] in
                 let rows = operatorCases.filter { $0.name.hasPrefix(kind) }
                 return stride(from: 3, to: rows.count, by: max(1, rows.count / 3)).map { rows[$0] }
                     + rows.filter { $0.name.contains("of two sources [65") }
             }
-            #expect(cases.count >= 7)
+            #expect(cases.count >= 10)
             for tile in MatrixTile.candidates(on: device.info) {
                 let backend = VulkanBackend(device: device, matrixTile: tile)
                 for (index, operatorCase) in cases.enumerated() {
@@ -62,7 +62,7 @@ import Testing
             "matmul [5, 1280] to 320", "matmul [17, 1] to 9", "matmul [1, 4, 4, 320] to 64",
             "matmul of two sources [19", "matmul [3, 77, 48] to 50", "convolution [1, 6, 7, 320] to 36",
             "convolution [3, 5, 5, 33] to 65", "convolution [3, 3, 4, 8] to 9",
-            "graph: a residual block",
+            "graph: a residual block", "gated product [5, 1280] to 18", "gated product [31, 63] to 17",
         ]
         let cases = try names.map { name in try #require(operatorCases.first { $0.name.hasPrefix(name) }) }
         try withVulkan { device in

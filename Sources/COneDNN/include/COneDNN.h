@@ -18,13 +18,15 @@ typedef enum { CDNN_FLOAT32, CDNN_BFLOAT16 } cdnn_type;
 typedef enum { CDNN_NO_ACTIVATION, CDNN_SILU, CDNN_GELU, CDNN_QUICK_GELU, CDNN_RELU, CDNN_TANH } cdnn_activation;
 
 // What happens to the fp32 accumulator before it is stored, in this order: add a fp32 bias for each output channel,
-// apply a function, add a tensor of the output's shape, layout and type, add what the destination held before.
+// apply a function, multiply by a tensor of the output's shape, layout and type, add such a tensor, add what the
+// destination held before.
 //
 // Convolutions should take a residual from their destination: their fastest code has no other way, and the code of
 // oneDNN 2.6 for processors without AVX computes the other way wrongly.
 typedef struct {
     bool bias;
     cdnn_activation activation;
+    bool factor;
     bool residual;
     bool accumulate;
 } cdnn_epilogue;
@@ -60,7 +62,7 @@ typedef struct cdnn_execution cdnn_execution;
 
 // The memory of one execution; what the primitive does not use may be null.
 typedef struct {
-    const void *source, *weights, *bias, *residual;
+    const void *source, *weights, *bias, *factor, *residual;
     void *destination, *scratchpad;
 } cdnn_operands;
 

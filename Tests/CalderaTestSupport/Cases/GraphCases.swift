@@ -2,7 +2,8 @@ import CalderaGraph
 
 /// The whole table: every operator in every form, and small graphs that join them.
 package let operatorCases: [OperatorCase] =
-    OperatorCase.matmuls + OperatorCase.convolutions + OperatorCase.norms + OperatorCase.attentions
+    OperatorCase.matmuls + OperatorCase.gatedProducts + OperatorCase.convolutions + OperatorCase.norms
+    + OperatorCase.attentions
     + OperatorCase.elements + OperatorCase.language + OperatorCase.graphs
 
 /// Graphs of several nodes: states, stages, views and chains that fuse.

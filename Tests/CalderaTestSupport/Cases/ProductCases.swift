@@ -17,6 +17,16 @@ extension OperatorCase {
             joinedMatmul([19], 640, 328, 64),
         ]
 
+    /// Products with GEGLU behind them: the number is that of the weight's rows, twice the result's columns. The
+    /// processor takes 512 rows at a time.
+    static let gatedProducts: [OperatorCase] = [
+        gated([1, 1], 2, bias: false), gated([2, 5, 24], 40, bias: true), gated([2, 5, 24], 40, bias: false),
+        gated([1, 7], 6, bias: true), gated([17, 3], 18, bias: true), gated([5, 1280], 36, bias: true, .long),
+        gated([31, 63], 34, bias: false), gated([33, 64], 130, bias: true), gated([3, 33], 66, bias: false),
+        gated([65, 40], 254, bias: true), gated([64, 64], 128, bias: true), gated([2, 9, 7, 16], 12, bias: true),
+        gated([515, 8], 24, bias: true), gated([1030, 5], 10, bias: false), gated([2, 6, 32], 20, bias: true, rank: 4),
+    ]
+
     static let convolutions: [OperatorCase] =
         EpilogueVariant.all.map { convolution([2, 5, 6, 12], 20, epilogue: $0) }
         + EpilogueVariant.few.map { convolution([2, 5, 3, 24], 12, kernel: 1, padding: Padding(0), epilogue: $0) }
@@ -78,6 +88,23 @@ extension OperatorCase {
             let graph = $0.graph
             try $0.finish(variant, Shape(source.extents.dropLast() + [features])) { bias in
                 try graph.linear(input, weight: weight, bias: bias, label: "product")
+            }
+        }
+    }
+
+    private static func gated(
+        _ source: Shape, _ features: Int, bias: Bool, _ exactness: Exactness = .plain, rank: Int = 2
+    ) -> OperatorCase {
+        let name = "gated product \(source) to \(features / 2)\(bias ? "+bias" : "")\(rank == 4 ? ", 1x1 weight" : "")"
+        return OperatorCase(name, exactness) {
+            let graph = $0.graph
+            let input = $0.input("source", source)
+            let ones = Array(repeating: 1, count: rank - 2)
+            let weight = try $0.weight("weight", Shape([features, source.channels] + ones))
+            let vector = bias ? try $0.weight("bias", [features]) : nil
+            try $0.output {
+                let product = try graph.linear(input, weight: weight, bias: vector, label: "product")
+                return try graph.geglu(product, label: "gate")
             }
         }
     }

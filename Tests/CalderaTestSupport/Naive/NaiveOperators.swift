@@ -5,7 +5,7 @@ import Foundation
 enum NaiveOperators {
     static func evaluate(_ op: Op, _ inputs: [Operand]) throws -> [Double] {
         switch op {
-        case .matmul(let epilogue): finish(matmul(inputs[0], inputs[1]), epilogue, inputs)
+        case .matmul(let epilogue): gated(finish(matmul(inputs[0], inputs[1]), epilogue, inputs), epilogue, inputs)
         case .convolution(let shape, let epilogue): finish(convolution(shape, inputs[0], inputs[1]), epilogue, inputs)
         case .groupNorm(let groups, let epsilon, let function):
             groupNorm(inputs, groups, Double(epsilon)).map { function?($0) ?? $0 }
@@ -106,6 +106,11 @@ enum NaiveOperators {
             if let residual = epilogue.residualIndex { value += inputs[residual].values[index] }
             return value
         }
+    }
+
+    /// value · gelu(gate) of each row's halves, where the epilogue asks for it.
+    private static func gated(_ product: [Double], _ epilogue: Epilogue, _ inputs: [Operand]) -> [Double] {
+        epilogue.gated ? geglu(Operand(shape: [inputs[0].shape.rows, inputs[1].shape[0]], values: product)) : product
     }
 
     /// (x - mean) / √(variance + ε) · w + b, with statistics over each picture's group of channels.
