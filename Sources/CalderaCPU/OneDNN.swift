@@ -190,17 +190,12 @@ final class Execution {
     private let label: String
     /// The packed weight that it reads; nil where the weights are a computed value.
     let weight: PackedWeight?
-    /// Which of the parts that the weight was packed in.
-    let part: Int
     var operands: cdnn_operands
 
-    init(
-        _ primitive: Primitive, _ operands: cdnn_operands, weight: PackedWeight? = nil, part: Int = 0, label: String
-    ) throws {
+    init(_ primitive: Primitive, _ operands: cdnn_operands, weight: PackedWeight? = nil, label: String) throws {
         var handle: OpaquePointer?
         self.operands = operands
         self.weight = weight
-        self.part = part
         try withUnsafePointer(to: operands) { operands in
             try OneDNNEngine.check(
                 cdnn_execution_create(primitive.engine.handle, primitive.handle, operands, &handle),

@@ -26,7 +26,6 @@ final class Scratch {
 /// Which operands of an execution lie in the scratch memory, and from which byte on.
 struct ScratchOffsets {
     var source: Int?
-    var factor: Int?
     var destination: Int?
 }
 
@@ -95,12 +94,9 @@ final class StepBuilder {
         try weights.stream(residency, staging: scratch)
         for (execution, offsets) in unbound {
             execution.operands.scratchpad = scratch.base
-            execution.operands.weights = execution.weight?.address(ofPart: execution.part)
+            execution.operands.weights = execution.weight?.address
             if let source = offsets.source {
                 execution.operands.source = scratch.base.map { UnsafeRawPointer($0 + source) }
-            }
-            if let factor = offsets.factor {
-                execution.operands.factor = scratch.base.map { UnsafeRawPointer($0 + factor) }
             }
             if let destination = offsets.destination {
                 execution.operands.destination = scratch.base.map { $0 + destination }
@@ -125,13 +121,13 @@ final class StepBuilder {
         return region.base + location.offset
     }
 
-    /// An execution that reads a packed weight or a part of it, takes its scratchpad from the start of the shared scratch
-    /// memory, and its source, factor or destination from an offset in it where one is given.
+    /// An execution that reads a packed weight, takes its scratchpad from the start of the shared scratch memory, and its
+    /// source or destination from an offset in it where one is given.
     func execution(
-        _ primitive: Primitive, _ operands: cdnn_operands, weight: PackedWeight, part: Int = 0,
+        _ primitive: Primitive, _ operands: cdnn_operands, weight: PackedWeight,
         offsets: ScratchOffsets = ScratchOffsets(), label: String
     ) throws -> Execution {
-        let execution = try Execution(primitive, operands, weight: weight, part: part, label: label)
+        let execution = try Execution(primitive, operands, weight: weight, label: label)
         scratch.reserve(primitive.scratchpadSize)
         unbound.append((execution, offsets))
         return execution

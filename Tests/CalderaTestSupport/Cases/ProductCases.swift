@@ -17,14 +17,14 @@ extension OperatorCase {
             joinedMatmul([19], 640, 328, 64),
         ]
 
-    /// Products with GEGLU behind them: the number is that of the weight's rows, twice the result's columns. The
-    /// processor takes 512 rows at a time.
+    /// Products with GEGLU behind them: the number is that of the weight's rows, twice the result's columns. Of thousands
+    /// of rows the processor's threads make blocks by themselves.
     static let gatedProducts: [OperatorCase] = [
         gated([1, 1], 2, bias: false), gated([2, 5, 24], 40, bias: true), gated([2, 5, 24], 40, bias: false),
         gated([3, 7], 6, bias: true), gated([17, 3], 18, bias: true), gated([5, 1280], 36, bias: true, .long),
         gated([31, 63], 34, bias: false), gated([33, 64], 130, bias: true), gated([3, 33], 66, bias: false),
         gated([65, 40], 254, bias: true), gated([64, 64], 128, bias: true), gated([2, 9, 7, 16], 12, bias: true),
-        gated([515, 8], 24, bias: true), gated([1030, 5], 10, bias: false), gated([2, 6, 32], 20, bias: true, rank: 4),
+        gated([1030, 5], 10, bias: false), gated([2085, 4], 6, bias: true), gated([2, 6, 32], 20, bias: true, rank: 4),
     ]
 
     static let convolutions: [OperatorCase] =
