@@ -85,7 +85,8 @@ import Testing
             let cores: [MatrixTile.Core] = [.cooperative, .flexible]
             for tile in MatrixTile.candidates(on: device.info) where cores.contains(tile.core) {
                 let backend = VulkanBackend(device: device, matrixTile: tile)
-                for row in rows {
+                // Gated products are made in parts of flexible matrices alone.
+                for row in rows where tile.core == .cooperative || !row.name.hasPrefix("gated product") {
                     let plan = try Planner.plan(try row.built(dtype: .float16).graph, limits: backend.limits)
                     let kernels = plan.promptNodes.map { backend.describe($0, in: plan) }
                     #expect(kernels.contains { $0.contains("_\(tile.core.rawValue).FP16 \(tile)") }, "\(kernels)")
