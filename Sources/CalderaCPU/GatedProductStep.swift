@@ -17,6 +17,8 @@ extension StepBuilder {
 
 /// Two products, of which the second multiplies its results by what the first left in scratch memory.
 ///
+/// oneDNN's gelu takes erf from Abramowitz and Stegun 7.1.26, whose absolute error is below 1.5e-7.
+///
 /// Where there are rows enough, each thread makes blocks of them by itself, so that the gates of a block are still in its
 /// cache when their values come, and the threads wait for each other but once: where something else runs on one of the
 /// cores, each wait may last for milliseconds.
