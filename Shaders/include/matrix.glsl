@@ -102,6 +102,7 @@ void finishPair(uint row, uint column, vec2 sum) {
     push.result.at[row * results + at] = STORE(sum.x * gelu(sum.y));
 }
 
+// Two such pairs, where two results can be stored at one time.
 void finishPairs(uint row, uint column, vec4 sum) {
     uint results = push.columns / 2;
     uint at = column / 2;

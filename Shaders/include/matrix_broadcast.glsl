@@ -1,6 +1,6 @@
 // The core for software drivers, which run a workgroup as one vector of LANES and have no memory nearer than the cache:
-// a workgroup is one subgroup, each lane owns COLUMNS neighbouring columns of the tile, and the source's elements are read by
-// one lane and broadcast. On Mesa 22.3's lavapipe it is some ten times as fast as the tiles through shared memory.
+// a workgroup is one subgroup, each lane owns COLUMNS neighbouring columns of the tile, and the source's elements are
+// read by one lane and broadcast. On Mesa 22.3's lavapipe it is some ten times as fast as the tiles through shared memory.
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_ballot : require
 #include "wide_load.glsl"

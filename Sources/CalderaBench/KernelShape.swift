@@ -91,11 +91,7 @@ package struct KernelShape: Sendable {
     private static func text(_ shape: Shape) -> String { shape.extents.map(String.init).joined(separator: "x") }
 
     private static func suffix(_ epilogue: Epilogue) -> String {
-        let parts = [
-            epilogue.bias ? "bias" : nil, epilogue.rowBias ? "row_bias" : nil, epilogue.activation?.rawValue,
-            epilogue.residual ? "residual" : nil, epilogue.gated ? "gated" : nil,
-        ].compactMap { $0 }
-        return parts.isEmpty ? "" : " " + parts.joined(separator: "+")
+        epilogue.parts.isEmpty ? "" : " " + epilogue.parts.joined(separator: "+")
     }
 
     /// The operation alone, `copies` times over operands of their own: inputs `x<copy>.<index>`, weights

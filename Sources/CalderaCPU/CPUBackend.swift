@@ -116,10 +116,6 @@ public final class CPUBackend: Backend {
 
     /// ", epilogue bias+silu", or nothing.
     private static func text(_ epilogue: Epilogue) -> String {
-        let parts = [
-            epilogue.bias ? "bias" : nil, epilogue.rowBias ? "row bias" : nil, epilogue.activation?.rawValue,
-            epilogue.residual ? "residual" : nil, epilogue.gated ? "gated" : nil,
-        ].compactMap { $0 }
-        return parts.isEmpty ? "" : ", epilogue " + parts.joined(separator: "+")
+        epilogue.parts.isEmpty ? "" : ", epilogue " + epilogue.parts.joined(separator: "+")
     }
 }

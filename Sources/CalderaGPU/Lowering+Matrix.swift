@@ -162,6 +162,7 @@ extension Lowering {
         return Dispatch(
             kernel: variant("merge_parts", dtype),
             constants: [UInt32(threads)] + [UInt32](repeating: 0, count: 8) + [vectorN.constant] + epilogue.constants
+                // One part, as each sum is whole now; what belongs to cores and sources does not count.
                 + [1, 0, 0, epilogue.gated.constant],
             push: PushConstants(operands, [product.rows, product.columns, parts, product.rowsPerBias]),
             groups: divideUp(product.rows * product.columns, threads * (vectorN ? 4 : epilogue.columnsPerResult)),
@@ -173,13 +174,5 @@ extension Epilogue {
     /// Specialization constants 10 to 13 of Shaders/include/matrix.glsl.
     var constants: [UInt32] {
         [bias.constant, rowBias.constant, activation?.kernelCode ?? 0, residual.constant]
-    }
-
-    /// What it does, in order, for people.
-    var parts: [String] {
-        [
-            bias ? "bias" : nil, rowBias ? "row_bias" : nil, activation?.rawValue, residual ? "residual" : nil,
-            gated ? "gated" : nil,
-        ].compactMap { $0 }
     }
 }

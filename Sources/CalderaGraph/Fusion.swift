@@ -117,7 +117,7 @@ struct Fusion {
     private mutating func absorbGate(_ node: Node, at index: Int) {
         guard !isIncremental, let source = soleProducer(of: node.inputs[0], for: index),
             let producer = nodes[source], case .matmul(var epilogue) = producer.op,
-            epilogue == Epilogue(bias: epilogue.bias), case .weight = graph.value(producer.inputs[1]).origin
+            epilogue == Epilogue(bias: epilogue.bias), isWeight(producer.inputs[1])
         else { return }
         epilogue.gated = true
         merge(source, into: index, op: .matmul(epilogue), inputs: producer.inputs, label: producer.label)

@@ -33,6 +33,14 @@ public struct Epilogue: Sendable, Hashable {
     /// How many inputs the node has, source and weight included.
     public var inputCount: Int { 2 + (bias ? 1 : 0) + (rowBias ? 1 : 0) + (residual ? 1 : 0) }
 
+    /// What it does, in order, for people.
+    package var parts: [String] {
+        [
+            bias ? "bias" : nil, rowBias ? "row_bias" : nil, activation?.rawValue, residual ? "residual" : nil,
+            gated ? "gated" : nil,
+        ].compactMap { $0 }
+    }
+
     /// Columns of the product for each one of the result.
     package var columnsPerResult: Int { gated ? 2 : 1 }
 }
