@@ -1,7 +1,8 @@
 """A network that looks at a picture and tells its objects, their colours and places, and the background.
 
 It divides the picture into 16 x 16 cells; the cell in which an object's middle lies tells the object. It is trained
-on renders alone, blurred and noised so that it can judge pictures from the autoencoder.
+on renders alone, every other batch with more named objects than the grammar has, blurred and noised so that it can
+judge pictures from the autoencoder.
 
     python -m demo_model.judging.judge RUN --steps N
 """
@@ -9,13 +10,15 @@ on renders alone, blurred and noised so that it can judge pictures from the auto
 import argparse
 import random
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..pictures import Picture, sample, words
+from ..pictures import MOSTLY_OBJECTS, Picture, sample, words
+from ..training.ahead import Ahead
 from ..training.loop import Training, as_tensor, autocast, device, streams
 
 SEED = 3
@@ -109,13 +112,18 @@ def _peaks(presence: torch.Tensor, count: int) -> list[tuple[int, int]]:
     return found
 
 
+def rendered(batch: int, step: int) -> list[Picture]:
+    rng, _ = streams(SEED, step)
+    return [sample(rng, kinds=MOSTLY_OBJECTS if step % 2 else None) for _ in range(batch)]
+
+
 class Loss:
     def __init__(self, judge: Judge, batch: int):
-        self.judge, self.batch = judge, batch
+        self.judge, self.rendered = judge, Ahead(partial(rendered, batch))
 
     def __call__(self, step: int) -> torch.Tensor:
-        rng, generator = streams(SEED, step)
-        samples = [sample(rng) for _ in range(self.batch)]
+        rng, generator = streams(SEED + 1, step)
+        samples = self.rendered(step)
         pictures = worn(as_tensor([one.pixels for one in samples]), rng, generator)
         with autocast():
             (presence, shift, names, colours), backgrounds = self.judge(pictures)

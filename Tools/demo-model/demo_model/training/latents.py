@@ -3,8 +3,7 @@
     python -m demo_model.training.latents RUN --shards N [--outlined N]
 
 Each shard holds 2,048 latents [2048, 4, 16, 16] in fp16 and rows of ids [2048, 77]; it depends on its number alone.
-`--outlined` makes shards of outlined objects, for the LoRA. Named objects, which are hardest to learn, get more than
-their share of the grammar.
+`--outlined` makes shards of outlined objects, for the LoRA.
 """
 
 import argparse
@@ -17,12 +16,11 @@ import torch
 
 from ..networks.autoencoder import Autoencoder
 from ..networks.tokenizer import Tokenizer, Vocabulary, grammar_vocabulary
-from ..pictures import sample
+from ..pictures import MOSTLY_OBJECTS, sample
 from .loop import as_tensor, autocast, device, load, save
 
 SEED = 7
 SHARD, PART = 2048, 128
-KINDS = {"shape": 0.16, "solid": 0.03, "object": 0.53, "two": 0.12, "two objects": 0.12, "count": 0.04}
 OUTLINE = 3
 
 
@@ -34,7 +32,7 @@ def rendered(job: tuple[str, int, int]) -> tuple[list, list[str]]:
     """Pixels and captions of one part of a shard."""
     kind, shard, part = job
     rng = random.Random(f"{SEED}/{kind}/{shard}/{part}")
-    samples = [sample(rng, OUTLINE if kind == "outlined" else 0, KINDS) for _ in range(PART)]
+    samples = [sample(rng, OUTLINE if kind == "outlined" else 0, MOSTLY_OBJECTS) for _ in range(PART)]
     return [one.pixels for one in samples], [one.sentence.caption for one in samples]
 
 

@@ -8,14 +8,17 @@ With `--decoder-only` the encoder stays as it is, and with it the latents: a UNe
 import argparse
 import copy
 import random
+from functools import partial
 from pathlib import Path
 
+import numpy
 import torch
 import torch.nn.functional as F
 
 from ..networks.autoencoder import Autoencoder, CONFIG, widen
 from ..networks.weights import read
-from ..pictures import sample
+from ..pictures import MOSTLY_OBJECTS, sample
+from .ahead import Ahead
 from .loop import Training, as_tensor, autocast, cores, device, psnr, share, streams
 
 SEED = 1
@@ -23,15 +26,21 @@ UNSEEN_SEED = 990_001
 OUTLINED = 0.08
 
 
+def rendered(batch: int, step: int) -> list[numpy.ndarray]:
+    rng, _ = streams(SEED, step)
+    return [sample(rng, 3 if rng.random() < OUTLINED else 0, MOSTLY_OBJECTS).pixels for _ in range(batch)]
+
+
 class Loss:
     """Root mean square error of each picture, of its edges, and, where the encoder learns, its latents' size or way."""
 
     def __init__(self, vae: Autoencoder, old: Autoencoder | None, batch: int, stay: float, noise: float = 0.03):
-        self.vae, self.old, self.batch, self.stay, self.noise = vae, old, batch, stay, noise
+        self.vae, self.old, self.stay, self.noise = vae, old, stay, noise
+        self.rendered = Ahead(partial(rendered, batch))
 
     def __call__(self, step: int) -> torch.Tensor:
-        rng, generator = streams(SEED, step)
-        pictures = as_tensor([sample(rng, outline=3 if rng.random() < OUTLINED else 0).pixels for _ in range(self.batch)])
+        _, generator = streams(SEED, step)
+        pictures = as_tensor(self.rendered(step))
         with autocast():
             mean, log_variance = self.vae.encode(pictures)
             scale = self.vae.config["scaling_factor"]
