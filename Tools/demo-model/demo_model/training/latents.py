@@ -3,7 +3,7 @@
     python -m demo_model.training.latents RUN --shards N [--outlined N]
 
 Each shard holds 2,048 latents [2048, 4, 16, 16] in fp16 and rows of ids [2048, 77]; it depends on its number alone.
-`--outlined` makes shards of outlined objects, for the LoRA.
+Every other shard has more named objects than the grammar. `--outlined` makes shards of outlined objects, for the LoRA.
 """
 
 import argparse
@@ -32,7 +32,8 @@ def rendered(job: tuple[str, int, int]) -> tuple[list, list[str]]:
     """Pixels and captions of one part of a shard."""
     kind, shard, part = job
     rng = random.Random(f"{SEED}/{kind}/{shard}/{part}")
-    samples = [sample(rng, OUTLINE if kind == "outlined" else 0, MOSTLY_OBJECTS) for _ in range(PART)]
+    kinds = MOSTLY_OBJECTS if shard % 2 else None
+    samples = [sample(rng, OUTLINE if kind == "outlined" else 0, kinds) for _ in range(PART)]
     return [one.pixels for one in samples], [one.sentence.caption for one in samples]
 
 
