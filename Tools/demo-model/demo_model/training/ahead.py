@@ -18,9 +18,8 @@ class Ahead:
     the number alone: steps are asked for in order, but may begin anywhere.
     """
 
-    def __init__(self, make: Callable[[int], Any], workers: int | None = None):
-        if workers is None:
-            workers = (os.cpu_count() or 1) if device().type == "cuda" else 0
+    def __init__(self, make: Callable[[int], Any]):
+        workers = (os.cpu_count() or 1) if device().type == "cuda" else 0
         self.make, self.length = make, STEPS_FOR_EACH_WORKER * workers
         # Forked workers would share CUDA's state.
         self.pool = ProcessPoolExecutor(workers, get_context("spawn")) if workers else None
