@@ -113,6 +113,7 @@ def _peaks(presence: torch.Tensor, count: int) -> list[tuple[int, int]]:
 
 
 def rendered(batch: int, step: int) -> list[Picture]:
+    """A step's pictures."""
     rng, _ = streams(SEED, step)
     return [sample(rng, kinds=MOSTLY_OBJECTS if step % 2 else None) for _ in range(batch)]
 
@@ -122,6 +123,7 @@ class Loss:
         self.judge, self.rendered = judge, Ahead(partial(rendered, batch))
 
     def __call__(self, step: int) -> torch.Tensor:
+        # Another seed than the pictures', whose numbers would return.
         rng, generator = streams(SEED + 1, step)
         samples = self.rendered(step)
         pictures = worn(as_tensor([one.pixels for one in samples]), rng, generator)

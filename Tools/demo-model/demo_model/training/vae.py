@@ -19,6 +19,7 @@ from ..networks.autoencoder import Autoencoder, CONFIG, widen
 from ..networks.weights import read
 from ..pictures import MOSTLY_OBJECTS, sample
 from .ahead import Ahead
+from .latents import OUTLINE
 from .loop import Training, as_tensor, autocast, cores, device, psnr, share, streams
 
 SEED = 1
@@ -27,8 +28,9 @@ OUTLINED = 0.08
 
 
 def rendered(batch: int, step: int) -> list[numpy.ndarray]:
+    """A step's pictures, each [128, 128, 3] of bytes."""
     rng, _ = streams(SEED, step)
-    return [sample(rng, 3 if rng.random() < OUTLINED else 0, MOSTLY_OBJECTS).pixels for _ in range(batch)]
+    return [sample(rng, OUTLINE if rng.random() < OUTLINED else 0, MOSTLY_OBJECTS).pixels for _ in range(batch)]
 
 
 class Loss:
